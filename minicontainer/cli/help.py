@@ -1,0 +1,97 @@
+"""Help, completion and mistakes: the table of options as click commands.
+
+Loaded only when the quick parser gave up. click reads the line again, and either prints help, completes a word,
+says what is wrong, or (should the two parsers ever differ) does what was asked.
+
+See https://click.palletsprojects.com, "Shell Completion"; docker-run(1), "Exit Status".
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from minicontainer.cli import options
+from minicontainer.errors import Error
+
+PROGRAM = "minicontainer"
+WRONG_USE, WRONG_USE_OF_RUN = 1, 125
+WIDTH = 100
+
+
+def answer(arguments: list[str]) -> int:
+    """Let click deal with the line; returns the exit code."""
+    try:
+        code = build().main(arguments, PROGRAM, "_MINICONTAINER_COMPLETE", standalone_mode=False)
+    except click.ClickException as problem:
+        problem.show(sys.stderr)
+        return WRONG_USE_OF_RUN if arguments[:1] == ["run"] else WRONG_USE
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except Error as problem:
+        from minicontainer.cli.failure import report
+
+        return report(problem, arguments[0])
+    return code if isinstance(code, int) else 0
+
+
+def build() -> click.Group:
+    """Build the tree of commands from the table."""
+    top = click.Group(
+        PROGRAM,
+        help="Containers from the ground up: see what Docker and Kubernetes do underneath.",
+        no_args_is_help=True,
+        context_settings={"max_content_width": WIDTH, "help_option_names": ["--help"]},
+        epilog="A first look: minicontainer run --explain --prove busybox echo hello",
+    )
+    for name, command in options.COMMANDS.items():
+        *groups, last = name.split()
+        parent = top
+        for word in groups:
+            below = parent.commands.get(word)
+            if not isinstance(below, click.Group):
+                below = click.Group(word, help=GROUPS[word], no_args_is_help=True)
+                parent.add_command(below)
+            parent = below
+        parent.add_command(_command(last, command))
+    return top
+
+
+GROUPS = {"system": "Look after what minicontainer keeps on this machine."}
+
+
+def _command(name: str, command: options.Command) -> click.Command:
+    def call(**values: Any) -> int:  # noqa: ANN401 - click's own types
+        lists = {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
+        return options.load(command)(lists)
+
+    return click.Command(
+        name,
+        callback=call,
+        help=command.about,
+        params=[*map(_argument, command.arguments), *map(_option, command.options)],
+        # The first argument ends the options, as docker does: what follows belongs to the program in the container.
+        context_settings={"allow_interspersed_args": False},
+    )
+
+
+def _option(option: options.Option) -> click.Option:
+    return click.Option(
+        [option.name, *option.words],
+        is_flag=option.kind == options.FLAG,
+        multiple=option.kind == options.LIST,
+        metavar=option.metavar or None,
+        help=option.about,
+    )
+
+
+def _argument(argument: str) -> click.Argument:
+    return click.Argument(
+        [options.field(argument)],
+        nargs=-1 if argument.endswith("...") else 1,
+        required=not argument.startswith("["),
+        metavar=argument,
+        type=click.UNPROCESSED,
+    )

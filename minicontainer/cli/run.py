@@ -1,0 +1,134 @@
+"""`minicontainer run`: from an image's name to the exit code of a program that ran in a container.
+
+    image or directory -> writable layer -> bundle (config.json) -> the OCI runtime, called in this process
+
+Nothing of it outlives the command: the bundle is removed, the layer hangs on this process's own mount namespace.
+Exit code: the program's; 128 + n when signal n ended it; 125, 126, 127 as docker has them.
+
+See docker-run(1); docs/explain.md for `--explain` and `--prove`.
+"""
+
+from __future__ import annotations
+
+import posix
+
+from minicontainer.cli import places
+from minicontainer.cli.config import CAPABILITIES, Wanted, config_text
+from minicontainer.cli.scratch import lay_writable_layer, refuse_unwritable_names, take_own_mount_table
+from minicontainer.errors import Error, NotFound, Unsupported
+from minicontainer.image import busybox
+from minicontainer.runtime.command_start import run_container
+from minicontainer.runtime.interpreter import protect_interpreter
+from minicontainer.runtime.lifecycle import CreateRequest
+from minicontainer.runtime.main import default_root
+from minicontainer.trace.events import witnesses
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from minicontainer.explain.narrator import Narrator
+
+NAME_BYTES = 6  # of randomness; written as twelve hexadecimal digits, as docker shows them
+ALLOWED_IN_NAMES = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-"
+
+
+def run(values: dict[str, Any]) -> int:
+    """Run a container to its end; returns the exit code that docker would give."""
+    if posix.geteuid() != 0:
+        raise Unsupported(
+            "`minicontainer run` needs root so far",
+            hint="use sudo; an ordinary user can run a bundle: minicontainer-runtime spec --rootless, then run",
+        )
+    protect_interpreter()
+    image = find_image(values)
+    container_id = values["id"] or posix.urandom(NAME_BYTES).hex()
+    check_name(container_id)
+    wanted = Wanted(container_id, image, values)
+    seccomp = seccomp_text()
+    narrator = begin_story(values) if values["explain"] or values["prove"] else None
+    try:
+        code = run_in_bundle(wanted, seccomp, values)
+    finally:
+        if narrator is not None:
+            witnesses.remove(narrator)
+            narrator.end()
+    return code
+
+
+def find_image(values: dict[str, Any]) -> str:
+    """Find the directory of the image's root file system, or the one that `--rootfs` names. Raises NotFound."""
+    given: str | None = values["rootfs"]
+    if given is not None:
+        if values["image"] is not None:  # there is no image: the first word belongs to the command
+            values["command"] = [values["image"], *values["command"]]
+        return existing_directory(given)
+    if values["image"] is None:
+        raise NotFound("no image is named", hint="minicontainer run busybox, or --rootfs DIRECTORY")
+    if values["image"] != "busybox":
+        raise NotFound(f"{values['image']}: no such image", hint="there is one so far, busybox; or use --rootfs DIRECTORY")
+    return busybox.root_file_system()
+
+
+def existing_directory(path: str) -> str:
+    """Make a directory's path absolute. Raises NotFound."""
+    try:
+        kind = posix.stat(path).st_mode & 0o170000
+    except OSError as problem:
+        raise NotFound(f"--rootfs {path}: {problem.strerror}") from None
+    if kind != 0o040000:
+        raise NotFound(f"--rootfs {path}: Not a directory")
+    return path if path[:1] == "/" else f"{posix.getcwd()}/{path}"
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that could not be a directory's and a host's. Raises Error."""
+    if not name or name[0] in ".-_" or len(name) > 64 or any(sign not in ALLOWED_IN_NAMES for sign in name):
+        raise Error(f'"{name}" is not a name for a container', hint="letters, digits, and then also _ . -; at most 64")
+
+
+def seccomp_text() -> str:
+    """Give Docker's seccomp profile for this machine as JSON, from the cache where it can be."""
+    import minicontainer
+
+    return places.cached("seccomp", f"{minicontainer.__path__[0]}/oci/docker_seccomp.json", make_seccomp)
+
+
+def make_seccomp() -> str:
+    """Cut Docker's profile down to this machine, this kernel and Docker's capabilities."""
+    from minicontainer.launch import reach_libraries
+
+    reach_libraries()
+    from minicontainer.oci.docker_profile import default_seccomp
+    from minicontainer.trace.json_lines import dumps
+
+    machine = posix.uname()
+    major, minor = machine.release.split(".")[:2]
+    number = "".join([digit for digit in minor if digit.isdigit()])
+    return dumps(default_seccomp(CAPABILITIES, machine.machine, (int(major), int(number))))
+
+
+def begin_story(values: dict[str, Any]) -> Narrator:
+    """Let the narrator watch from now on."""
+    from minicontainer.launch import reach_libraries
+
+    reach_libraries()
+    from minicontainer.explain.narrator import begin
+
+    narrator = begin(aloud=values["explain"], prove=values["prove"])
+    witnesses.append(narrator)
+    return narrator
+
+
+def run_in_bundle(wanted: Wanted, seccomp: str, values: dict[str, Any]) -> int:
+    """Write the bundle, run it, remove it."""
+    bundle = places.Bundle(wanted.container_id)
+    try:
+        if values["rootfs"] is None:
+            refuse_unwritable_names(wanted.rootfs)
+            take_own_mount_table()
+            wanted.rootfs = lay_writable_layer(wanted.rootfs, places.make(f"{places.home()}/scratch"), "")
+        bundle.write_config(config_text(wanted, seccomp, rootless=False))
+        return run_container(CreateRequest(default_root(), wanted.container_id, bundle.path))
+    finally:
+        bundle.remove()

@@ -1,0 +1,173 @@
+"""The narrator: a witness that reads what all processes write into one trace file, and tells it.
+
+                       runtime --write--> +-----------+
+    (forked) init, stage ... --write-->   |  memfd    |  --read--> Narrator.flush(), in the runtime only
+                                          +-----------+
+
+The child only ever writes: whatever is imported or printed happens in the parent, when the runtime says that it is
+time (`flush`): before the user's program starts, and at the end.
+
+See memfd_create(2); docs/explain.md.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+from typing import Any
+
+from minicontainer.explain.proof import Proof
+from minicontainer.explain.story import CALLED, CALLING, ENTERED, LEFT, Event, Speaker, read_events
+from minicontainer.explain.text import Page, screen
+from minicontainer.linux.causes import cause_of
+from minicontainer.linux.evidence import Evidence
+from minicontainer.linux.spelling import spell_call
+from minicontainer.trace.file import TraceFile
+
+FOLD = 3  # this many calls that differ in their last argument only are told as one and "... more"
+MANY = 1 << 24
+
+
+def begin(*, aloud: bool, prove: bool) -> Narrator:
+    """Make a narrator on standard error: `aloud` tells the story, `prove` shows the evidence."""
+    page = Page(screen(sys.stderr))
+    return Narrator(Teller(page) if aloud else None, Proof(page) if prove else None)
+
+
+class Narrator(TraceFile):
+    """A trace file in memory, and its reader."""
+
+    def __init__(self, teller: Teller | None, proof: Proof | None) -> None:
+        memory = os.memfd_create("story", os.MFD_CLOEXEC)
+        fcntl.fcntl(memory, fcntl.F_SETFL, os.O_APPEND)
+        super().__init__(memory)
+        self.teller = teller
+        self.proof = proof
+        self.told = 0  # bytes of the file
+
+    def flush(self) -> None:
+        """Tell what happened since the last time."""
+        text = os.pread(self.descriptor, MANY, self.told)
+        text = text[: text.rfind(b"\n") + 1]  # another process may be writing the next line
+        self.told += len(text)
+        for event in read_events(text):
+            if self.teller:
+                self.teller.tell(event)
+            if self.proof:
+                self.proof.note(event)
+        if self.teller:
+            self.teller.rest()
+        if self.proof:
+            self.proof.show()
+
+    def end(self) -> None:
+        """Tell the rest, and close the file."""
+        self.flush()
+        if self.teller:
+            self.teller.end()
+        if self.proof:
+            self.proof.end()
+        os.close(self.proc)
+        os.close(self.descriptor)
+
+
+class Teller:
+    """Turns events into lines: who speaks, how deep in which steps, which calls are folded."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.speaking: Speaker | None = None
+        self.depths: dict[Speaker, int] = {}
+        self.children: dict[str, int] = {"init": 0}  # their numbers on the host; 0 (of which nothing is seen) at first
+        self.waiting: list[Event] = []  # calls of one kind that may be folded
+
+    def tell(self, event: Event) -> None:
+        """Tell one event."""
+        if self.waiting and not alike(self.waiting[-1], event):
+            self.rest()
+        if event.kind == LEFT:
+            self.depths[event.speaker] = max(0, self.depths.get(event.speaker, 0) - 1)
+            return
+        self.turn_to(event.speaker)
+        depth = self.depths.get(event.speaker, 0)
+        if event.kind == ENTERED:
+            self.page.step(event.name, depth)
+            self.depths[event.speaker] = depth + 1
+        elif event.kind == CALLING:
+            self.page.call(spell(event), depth)
+        elif event.errno:
+            self.page.refused(spell(event), depth, event.errno, self.cause(event))
+        else:
+            if event.name == "clone3":
+                self.children["init"] = event.result[0]
+            self.waiting.append(event)
+
+    def cause(self, event: Event) -> str:
+        """Find why the kernel refused a call, as far as it can still be seen in the process that made it."""
+        pid: int | str = self.children.get(event.speaker.role, "self")
+        found = cause_of(event.name, event.errno, event.arguments, Evidence(pid))
+        return str(found) if found else ""
+
+    def turn_to(self, speaker: Speaker) -> None:
+        """Say who speaks, when it is somebody else than before."""
+        if speaker != self.speaking:
+            self.page.speaker(speaker)
+            self.speaking = speaker
+
+    def rest(self) -> None:
+        """Tell the calls that were kept back in case more of their kind follow."""
+        calls, self.waiting = self.waiting, []
+        if not calls:
+            return
+        depth = self.depths.get(calls[0].speaker, 0)
+        if len(calls) < FOLD:
+            for call in calls:
+                self.page.call(spell(call), depth, answer(call))
+            return
+        self.page.call(spell(calls[0]), depth)
+        self.page.more(len(calls) - 1, [last_argument(call) for call in calls[1:]], depth)
+
+    def end(self) -> None:
+        """Tell what is left."""
+        self.rest()
+
+
+def spell(event: Event) -> str:
+    """Write a call as strace would."""
+    return spell_call(event.name, event.arguments)
+
+
+def alike(one: Event, other: Event) -> bool:
+    """Tell whether two successful calls of one process differ in their last argument only."""
+    return (
+        one.kind == other.kind == CALLED
+        and not other.errno
+        and (one.speaker, one.name, one.result) == (other.speaker, other.name, other.result)
+        and len(one.arguments) == len(other.arguments) > 1
+        and all(map(equal, stem(one), stem(other)))
+    )
+
+
+def stem(event: Event) -> list[Any]:
+    """Give the words of a call before the last one that is spelled."""
+    return spell(event).rsplit(", ", 1)[:1]
+
+
+def equal(one: Any, other: Any) -> bool:  # noqa: ANN401 - compares words of any type
+    """Compare two values."""
+    return bool(one == other)
+
+
+def last_argument(event: Event) -> str:
+    """Give the last word of a call as it is spelled."""
+    return spell(event).rsplit(", ", 1)[1].removesuffix(")")
+
+
+def answer(event: Event) -> str:
+    """Write a call's answer where it is more than "it worked"."""
+    if isinstance(event.result, list):  # of clone3: the process's number and its handle
+        return f" = {event.result[0]}"
+    if isinstance(event.result, int) and event.result > 0:
+        return f" = {event.result}"
+    return ""

@@ -1,0 +1,1 @@
+"""Images: what a container's root file system is made from."""

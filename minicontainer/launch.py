@@ -1,0 +1,68 @@
+"""The start of both commands: one interpreter, started bare, and one file with all modules of the hot lane.
+
+    launcher (sh) -> python -I -S __pycache__/hot-lane.TAG.pyc COMMAND LIBRARIES ARGUMENTS...
+                     (or this file, when that one is missing or older than a module: it is then written anew)
+
+Looking for 40 modules one by one costs 3 ms; reading them from one file, 1. The hot lane's file is to the package what
+a .pyc is to a module, and lies where Python keeps those. Nothing else of a virtual environment is looked at: libraries
+become importable when `reach_libraries` is called, on the way to something that needs them.
+
+See docs/decisions/0001; `python -h` on -I and -S.
+"""
+
+from __future__ import annotations
+
+import gc
+import posix
+import sys
+
+PACKAGE = __file__.rpartition("/")[0]
+libraries = ""
+FAILURE = 70  # sysexits(3) EX_SOFTWARE: a bug, with its traceback
+
+
+def reach_libraries() -> None:
+    """Make third-party libraries and the package's own parent directory importable. For cold code only."""
+    for path in (PACKAGE.rpartition("/")[0], libraries):
+        if path and path not in sys.path:
+            sys.path.append(path)
+
+
+def main(words: list[str]) -> None:
+    """Run the command that the launcher names. Does not return."""
+    global libraries
+    gc.disable()  # a command lives for milliseconds
+    command, libraries, *arguments = words
+    try:
+        code = choose(command)(arguments)
+    except SystemExit as leaving:
+        code = leaving.code if isinstance(leaving.code, int) else 1
+    except KeyboardInterrupt:
+        code = 130
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        code = FAILURE
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):
+            code = code or 1
+    posix._exit(code)
+
+
+def choose(command: str):  # noqa: ANN201 - a Callable, whose name would cost an import
+    """Import the main function of a command."""
+    if command == "minicontainer-runtime":
+        from minicontainer.runtime.main import main as run
+    else:
+        from minicontainer.cli.main import main as run
+    return run
+
+
+if __name__ == "__main__":
+    sys.path.append(PACKAGE.rpartition("/")[0])
+    from minicontainer import launch
+    from minicontainer.hot_lane import refresh
+
+    refresh()
+    launch.main(sys.argv[1:])

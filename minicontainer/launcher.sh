@@ -1,0 +1,30 @@
+#!/bin/sh
+# Start @command@: choose the interpreter and the program, then become them. No fork on the usual way.
+# setup.py fills in the words between at signs when minicontainer is installed; docs/decisions/0001 says why this is sh.
+# The names begin with mini_ because a variable that the caller has exported would keep its name and lose its value.
+
+# Where this file lies, absolute: the program changes its directory and imports more later.
+case $0 in
+/*) mini_here=${0%/*} ;;
+*/*) mini_here=$PWD/${0%/*} ;;
+*) mini_here=$PWD ;;
+esac
+[ -L "$0" ] && mini_here=$(/bin/readlink -f "$0") && mini_here=${mini_here%/*}
+
+mini_libraries=@libraries@
+mini_package=@package@
+
+# The interpreter as a container may see it: through a read-only overlay once there is one (docs/decisions/0002).
+mini_python=@python@
+if [ -x "/run/minicontainer-runtime/interpreter$mini_python" ]; then
+    mini_python=/run/minicontainer-runtime/interpreter$mini_python
+elif [ ! -x "$mini_python" ]; then
+    echo "@command@: the interpreter $mini_python is gone: install minicontainer again" >&2
+    exit 1
+fi
+
+# One file with every module of the hot lane where it has been written, else the modules one by one.
+mini_program=$mini_package/__pycache__/hot-lane.@cache_tag@.pyc
+[ -r "$mini_program" ] || mini_program=$mini_package/launch.py
+
+exec "$mini_python" -I -S -X utf8 "$mini_program" @program@ "$mini_libraries" "$@"

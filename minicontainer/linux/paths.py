@@ -1,0 +1,142 @@
+"""Paths inside a root directory that may be hostile: only descriptors, never joined strings.
+
+`openat2` with RESOLVE_IN_ROOT lets the kernel itself resolve every link and every `..` as if the directory were `/`,
+and RESOLVE_NO_MAGICLINKS refuses links such as /proc/PID/root that leap out of any root. What was opened so is then
+used by descriptor: nothing that is swapped afterwards can redirect it (CVE-2021-30465 and its family).
+
+See openat2(2), path_resolution(7), symlink(7).
+"""
+
+from __future__ import annotations
+
+import errno
+import posix
+
+from minicontainer.errors import KernelError
+from minicontainer.linux.kernel import buffer, check, kernel_call, syscall, u64
+from minicontainer.linux.numbers import SYS_fstatfs, SYS_openat2
+
+RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS = 1, 2, 4
+RESOLVE_BENEATH, RESOLVE_IN_ROOT = 8, 16
+O_PATH, O_DIRECTORY = posix.O_PATH, posix.O_DIRECTORY  # some differ between machines
+O_NOFOLLOW, O_CLOEXEC = posix.O_NOFOLLOW, posix.O_CLOEXEC
+S_IFMT, S_IFDIR, S_IFREG, S_IFLNK, S_IFCHR, S_IFBLK, S_IFIFO = (
+    0o170000, 0o040000, 0o100000, 0o120000, 0o020000, 0o060000, 0o010000,
+)  # fmt: skip
+PROC_SUPER_MAGIC, DEVPTS_SUPER_MAGIC, OVERLAYFS_SUPER_MAGIC = 0x9FA0, 0x1CD1, 0x794C7630
+AGAIN = 128  # how often a resolution that raced with a rename is tried again
+
+
+def openat2(dirfd: int, path: str, flags: int, mode: int = 0, resolve: int = RESOLVE_IN_ROOT) -> int:
+    """Open `path` as if the directory `dirfd` were the root. Raises KernelError. See openat2(2)."""
+    how = u64(flags | O_CLOEXEC, mode, resolve | RESOLVE_NO_MAGICLINKS)
+    raw = path.encode("utf-8", "surrogateescape")
+    for _ in range(AGAIN):
+        try:
+            return check(syscall(SYS_openat2, dirfd, raw, how, 24))
+        except OSError as problem:
+            if problem.errno != errno.EAGAIN:
+                raise KernelError(problem.errno or 0, "openat2", (dirfd, path, flags)) from None
+    raise KernelError(errno.EAGAIN, "openat2", (dirfd, path, flags))
+
+
+def open_in_root(root: int, path: str, flags: int = O_PATH) -> int:
+    """Open what lies at `path` inside the root directory `root`; links and `..` stay inside."""
+    return openat2(root, path, flags)
+
+
+def exists_in_root(root: int, path: str) -> bool:
+    """Tell whether `path` leads anywhere inside the root."""
+    try:
+        posix.close(open_in_root(root, path))
+    except KernelError as problem:
+        if problem.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return False
+        raise
+    return True
+
+
+def file_type(fd: int) -> int:
+    """Say what a descriptor is: S_IFDIR, S_IFREG, S_IFLNK, ..."""
+    return posix.fstat(fd).st_mode & S_IFMT
+
+
+def filesystem_magic(fd: int) -> int:
+    """Say on which type of file system a descriptor lies (`f_type`). See statfs(2)."""
+    answer = buffer(120)
+    check(syscall(SYS_fstatfs, fd, answer))
+    return int.from_bytes(bytes(answer)[:8], "little")
+
+
+@kernel_call
+def mkdirat(dirfd: int, path: str, mode: int) -> None:
+    """Make a directory. See mkdirat(2)."""
+    posix.mkdir(path, mode, dir_fd=dirfd)
+
+
+@kernel_call
+def mknodat(dirfd: int, path: str, mode: int, dev: int) -> None:
+    """Make a device node, a FIFO or a file. See mknodat(2)."""
+    posix.mknod(path, mode, dev, dir_fd=dirfd)
+
+
+@kernel_call
+def symlinkat(target: str, newdirfd: int, linkpath: str) -> None:
+    """Make a symbolic link. See symlinkat(2)."""
+    posix.symlink(target, linkpath, dir_fd=newdirfd)
+
+
+def make_directories(root: int, path: str, mode: int = 0o755) -> int:
+    """Open the directory `path` inside the root, making what is missing of it; returns an O_PATH descriptor.
+
+    Existing parts may be links: they are resolved inside the root. A link that leads nowhere inside it is refused
+    with ENOENT or EEXIST, as mkdir(2) would.
+    """
+    try:
+        return open_in_root(root, path, O_PATH | O_DIRECTORY)
+    except KernelError as problem:
+        if problem.errno != errno.ENOENT:
+            raise
+    here = posix.dup(root)
+    walked = ""
+    for part in path.split("/"):
+        if part in ("", "."):
+            continue
+        # Resolved from the root every time: `..` and links in the middle must see the whole path.
+        walked += "/" + part
+        try:
+            below = _enter_or_make(root, here, walked, part, mode)
+        finally:
+            posix.close(here)
+        here = below
+    return here
+
+
+def _enter_or_make(root: int, here: int, walked: str, part: str, mode: int) -> int:
+    try:
+        return open_in_root(root, walked, O_PATH | O_DIRECTORY)
+    except KernelError as problem:
+        if problem.errno != errno.ENOENT or part == "..":
+            raise
+    try:
+        mkdirat(here, part, mode)
+    except KernelError as problem:
+        if problem.errno != errno.EEXIST:
+            raise
+    return openat2(here, part, O_PATH | O_DIRECTORY | O_NOFOLLOW, 0, RESOLVE_BENEATH)
+
+
+def make_file(root: int, path: str, mode: int = 0o644) -> int:
+    """Open the file `path` inside the root, made empty if it is missing; returns an O_PATH descriptor."""
+    try:
+        return open_in_root(root, path)
+    except KernelError as problem:
+        if problem.errno != errno.ENOENT:
+            raise
+    folder, _, name = path.rstrip("/").rpartition("/")
+    parent = make_directories(root, folder)
+    try:
+        mknodat(parent, name, S_IFREG | mode, 0)
+        return openat2(parent, name, O_PATH | O_NOFOLLOW, 0, RESOLVE_BENEATH)
+    finally:
+        posix.close(parent)

@@ -1,0 +1,24 @@
+"""Loading a seccomp filter: from here on the kernel asks the program before every system call.
+
+A filter cannot be taken off again and is inherited by every child. Without CAP_SYS_ADMIN it may only be loaded by a
+process that has given up gaining privileges (no_new_privs).
+
+See seccomp(2), "SECCOMP_SET_MODE_FILTER".
+"""
+
+from __future__ import annotations
+
+from minicontainer.linux.kernel import address, check, keep, kernel_call, long, syscall, u64
+from minicontainer.linux.numbers import SYS_seccomp
+
+SECCOMP_SET_MODE_FILTER = 1
+SECCOMP_FILTER_FLAG_TSYNC, SECCOMP_FILTER_FLAG_LOG, SECCOMP_FILTER_FLAG_SPEC_ALLOW = 1, 2, 4
+SECCOMP_FILTER_FLAG_NEW_LISTENER, SECCOMP_FILTER_FLAG_TSYNC_ESRCH = 8, 16
+SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV = 32
+
+
+@kernel_call
+def seccomp(operation: int, flags: int, program: bytes) -> int:
+    """Load a filter, an array of `struct sock_filter`; with NEW_LISTENER returns the listener. See seccomp(2)."""
+    block = keep(program)
+    return check(syscall(SYS_seccomp, operation, long(flags), u64(len(program) // 8, address(block))))

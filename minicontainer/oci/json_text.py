@@ -1,0 +1,208 @@
+"""JSON text in and out, stricter than the json module and without importing it (json costs 7 ms of start-up).
+
+Refused, because two readers of the same file could understand different things, or because no system call
+could take it: a key twice in one object, NaN and Infinity, numbers beyond a double, half a surrogate pair,
+NUL, anything after the value, bytes that are not UTF-8, more than `MAX_DEPTH` levels or `MAX_BYTES`.
+
+The scanner and the encoder are those of CPython's `_json`; a cut-off text is named as Go's decoder names it.
+
+See RFC 8259, RFC 7493 (I-JSON).
+"""
+
+from __future__ import annotations
+
+from _json import encode_basestring_ascii, make_encoder, make_scanner
+
+from minicontainer.errors import SpecError
+
+MAX_BYTES = 16 * 1024 * 1024
+MAX_DEPTH = 500
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def loads(raw: bytes | str, limit: int = MAX_BYTES, ours: bool = False) -> object:
+    """Parse one JSON value of at most `limit` bytes (of characters, for a str); raises SpecError.
+
+    `ours` says that `dumps` wrote the text: halves of surrogate pairs are kept, because they stand for the
+    bytes of a path that is not UTF-8, as posix.getcwd() gives it.
+    """
+    if len(raw) > limit:
+        raise SpecError("", f"the JSON text is larger than {limit} bytes")
+    text = raw if isinstance(raw, str) else _decode(raw)
+    if text.count("[") + text.count("{") > MAX_DEPTH and _depth(text) > MAX_DEPTH:
+        raise SpecError("", f"the JSON text is nested more than {MAX_DEPTH} levels deep")
+    value = _scan(text)
+    if not ours and ("\\u0000" in text or "\\ud" in text or "\\uD" in text):
+        _refuse_odd_characters(value, "")
+    return value
+
+
+def dumps(value: object) -> str:
+    """Write a value (None, bool, int, float, str, list, dict) as compact ASCII; keys keep their order.
+
+    Raises ValueError for NaN and Infinity, TypeError for any other type.
+    """
+    return "".join(_encode(value, 0))
+
+
+def quote(text: str) -> str:
+    """Write one string as JSON, in ASCII."""
+    return encode_basestring_ascii(text)
+
+
+def _decode(raw: bytes) -> str:
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as problem:
+        raise SpecError("", f"the JSON text is not UTF-8: byte {problem.start} is wrong") from None
+
+
+def _scan(text: str) -> object:
+    start = 0
+    if text[:1] in _BLANK:
+        start = len(text) - len(text.lstrip(_BLANK))
+    try:
+        value, end = _scan_with_words(text, start)
+    except (StopIteration, ValueError) as problem:
+        raise _syntax_error(text, problem) from None
+    except RecursionError:
+        raise SpecError("", "the JSON text is nested too deeply") from None
+    if end != len(text) and (rest := text[end:].lstrip(_BLANK)):
+        place = _place(text, len(text) - len(rest))
+        raise SpecError("", f"invalid JSON: unexpected text after the value at {place}")
+    return value
+
+
+def _scan_with_words(text: str, start: int) -> tuple[Any, int]:
+    """Scan; the scanner can name an error only once json.decoder is there, which is imported then and not before."""
+    try:
+        return _scan_once(text, start)
+    except SystemError:
+        import json.decoder  # noqa: F401
+
+        return _scan_once(text, start)
+
+
+def _refuse_odd_characters(value: object, path: str) -> None:
+    """Name the string that no system call could take: reached only if the text escapes such a character."""
+    if isinstance(value, str):
+        if "\0" in value:
+            raise SpecError(path, "a string must not contain a NUL character")
+        if any("\ud800" <= character <= "\udfff" for character in value):
+            raise SpecError(path, "a string must not contain half of a surrogate pair")
+    elif isinstance(value, list):
+        for index, element in enumerate(value):
+            _refuse_odd_characters(element, f"{path}[{index}]")
+    elif isinstance(value, dict):
+        for key, element in value.items():
+            _refuse_odd_characters(key, path)
+            _refuse_odd_characters(element, f"{path}.{key}" if path else key)
+
+
+def _depth(text: str) -> int:
+    """Count the levels of brackets outside strings; slow, so only for texts with very many brackets."""
+    deepest = level = 0
+    inside = skip = False
+    for character in text:
+        if skip:
+            skip = False
+        elif inside:
+            skip = character == "\\"
+            inside = character != '"'
+        elif character == '"':
+            inside = True
+        elif character in "[{":
+            level += 1
+            deepest = max(deepest, level)
+        elif character in "]}":
+            level -= 1
+    return deepest
+
+
+def _syntax_error(text: str, problem: Exception) -> SpecError:
+    """Word the scanner's complaint; a text that only stops too early is an "unexpected EOF", as Go says."""
+    position = problem.args[0] if isinstance(problem, StopIteration) else getattr(problem, "pos", -1)
+    if position < 0:
+        return SpecError("", "invalid JSON: a number has too many digits")
+    if _is_cut_off(text, position):
+        return SpecError("", "invalid JSON: unexpected EOF")
+    what = getattr(problem, "msg", "Expecting value")
+    return SpecError("", f"invalid JSON: {what} at {_place(text, position)}")
+
+
+def _is_cut_off(text: str, position: int) -> bool:
+    """Say whether the text is wrong only because it ends: what is left at `position` could be continued."""
+    rest = text[position:].strip(_BLANK)
+    if not rest or any(word.startswith(rest) for word in _UNFINISHED):
+        return True
+    if rest[0] == '"':
+        return _is_open_string(rest)
+    escape = rest.removeprefix("\\")
+    return escape[:1] in ("", "u") and not escape[1:].strip(_HEXADECIMAL) and len(escape) <= len("u1234")
+
+
+def _is_open_string(rest: str) -> bool:
+    index = 1
+    while index < len(rest):
+        if rest[index] == '"' or rest[index] < " ":
+            return False
+        index += 2 if rest[index] == "\\" else 1
+    return True
+
+
+def _place(text: str, position: int) -> str:
+    line = text.count("\n", 0, position) + 1
+    return f"line {line} column {position - text.rfind(chr(10), 0, position)}"
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        twice = quote(_first_repeated(pairs))
+        raise SpecError("", f"invalid JSON: the key {twice} appears twice in one object")
+    return members
+
+
+def _first_repeated(pairs: list[tuple[str, Any]]) -> str:
+    seen = set()
+    for key, _ in pairs:
+        if key in seen:
+            break
+        seen.add(key)
+    return key
+
+
+def _float(digits: str) -> float:
+    number = float(digits)
+    if number in (float("inf"), float("-inf")):
+        raise SpecError("", f"invalid JSON: the number {digits[:40]} is too large")
+    return number
+
+
+def _constant(name: str) -> float:
+    raise SpecError("", f"invalid JSON: {name} is not a number that JSON knows")
+
+
+def _unsupported(value: object) -> object:
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+class _Rules:
+    """What CPython's scanner asks its JSONDecoder for."""
+
+    strict = True
+    object_hook = None
+    object_pairs_hook = staticmethod(_object)
+    parse_float = staticmethod(_float)
+    parse_int = int
+    parse_constant = staticmethod(_constant)
+
+
+_BLANK = " \t\r\n"
+_HEXADECIMAL = "0123456789abcdefABCDEF"
+_UNFINISHED = ("true", "false", "null", "-", ".", "e-", "e+", "E-", "E+")
+_scan_once = make_scanner(_Rules)  # type: ignore[arg-type] # any object with these attributes will do
+_encode = make_encoder(None, _unsupported, encode_basestring_ascii, None, ":", ",", False, False, False)

@@ -1,0 +1,1 @@
+"""An OCI runtime: from bundle to running process to nothing left."""

@@ -1,0 +1,334 @@
+"""exec: one more process in a container that runs.
+
+    runtime --setns(pid), clone3(CLONE_INTO_CGROUP)--> child --setns(all others)--> identity --> execve
+
+The child enters by the pidfd of the container's first process, which cannot come to mean another one. It runs from
+the protected interpreter, is not dumpable, and imports nothing once it is inside.
+
+Implements runc's `exec`; see setns(2) "pidfd", clone3(2).
+"""
+
+from __future__ import annotations
+
+import errno
+import posix
+
+from minicontainer.errors import Conflict, Error, KernelError, SpecError
+from minicontainer.linux.capabilities import last_capability
+from minicontainer.linux.credentials import setresgid, setresuid, setsid
+from minicontainer.linux.descriptors import keep_only
+from minicontainer.linux.namespaces import CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, KINDS, setns
+from minicontainer.linux.prctl import PR_SET_DUMPABLE, prctl
+from minicontainer.linux.process import CLONE_PARENT, SIGCHLD, clone3, execve, pidfd_open
+from minicontainer.linux.scheduling import numbers_of, sched_setaffinity
+from minicontainer.linux.terminals import connect_to
+from minicontainer.oci.check import check_process
+from minicontainer.oci.json_text import loads
+from minicontainer.runtime.cgroup import group_for_exec
+from minicontainer.runtime.channel import FAILED, PID, READY, Channel, channel_pair, failure_report, raise_reported, with_number
+from minicontainer.runtime.console import hand_over_terminal, use_terminal
+from minicontainer.runtime.container import PAUSED, RUNNING, Container, open_container, read_file
+from minicontainer.runtime.identity import assume_identity, load_seccomp_filter
+from minicontainer.runtime.init import close_the_door, expect_go, listens, load_filter, reset_signals
+from minicontainer.runtime.labels import check_labels, set_exec_label
+from minicontainer.runtime.lifecycle import secure_ourselves, write_pid_file
+from minicontainer.runtime.limits import set_process_limits
+from minicontainer.runtime.plan import ProcessPlan
+from minicontainer.runtime.program import environment, find_program, open_root
+from minicontainer.runtime.seccomp_cache import compiled_filter
+from minicontainer.runtime.spawn import FirstProcess, converse, drop_groups, wait_for_program
+from minicontainer.trace.events import step, witnesses
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NoReturn
+
+    from minicontainer.runtime.foreground import Terminal
+
+
+class ExecRequest:
+    """What `exec` is asked for."""
+
+    __slots__ = (
+        "cgroup",
+        "console_socket",
+        "detach",
+        "identifier",
+        "ignore_paused",
+        "pid_file",
+        "preserve_fds",
+        "process",
+        "root",
+    )
+
+    def __init__(self, root: str, identifier: str) -> None:
+        self.root = root
+        self.identifier = identifier
+        self.process: dict[str, Any] = {}
+        self.detach = False
+        self.ignore_paused = False
+        self.console_socket = ""
+        self.pid_file = ""
+        self.preserve_fds = 0
+        self.cgroup = ""
+
+
+class Visit:
+    """What the new process takes with it into the container."""
+
+    __slots__ = ("console_fd", "entered", "kinds", "last_capability", "preserve_fds", "process", "target")
+
+    def __init__(self, process: ProcessPlan, target: int, preserve_fds: int) -> None:
+        self.preserve_fds = preserve_fds
+        self.process = process
+        self.target = target  # pidfd of the container's first process
+        self.kinds = 0  # namespaces that are not ours already
+        self.last_capability = last_capability()
+        self.entered = False  # a stage has entered the namespaces already
+        self.console_fd = -1
+
+    def descriptors(self) -> list[int]:
+        """List what the process needs open, the witnesses' files included."""
+        return [self.target, self.console_fd] + [fd for witness in witnesses for fd in witness.descriptors()]
+
+
+def execute(request: ExecRequest, terminal: Terminal | None) -> FirstProcess:
+    """Start a process in a running container; it has become its program when this returns.
+
+    `terminal` is the caller's own, when it stays in the foreground.
+    """
+    secure_ourselves(request.preserve_fds)
+    container = open_container(request.root, request.identifier)
+    require_running(container, request.ignore_paused)
+    config = container.config()
+    process = plan_process(request, config, terminal is not None)
+    visit = Visit(process, container.open_process(), request.preserve_fds)
+    visit.kinds = foreign_namespaces(container.pid)
+    if request.console_socket:
+        visit.console_fd = connect_to(request.console_socket)
+    elif process.terminal and terminal:
+        visit.console_fd = terminal.open()
+    group = -1
+    if container.record.get("cgroup"):
+        group = group_for_exec(container.record["cgroup"], container.pid, request.cgroup or None)
+    first = enter(visit, group)
+    try:
+        set_affinity(first.pid, process.affinity.get("initial"))
+        converse(first, lambda: None, lambda number: listener(container, first, number, config))
+        set_affinity(first.pid, process.affinity.get("final"))
+        if request.pid_file:
+            write_pid_file(request.pid_file, first.pid)
+        if terminal:
+            terminal.receive()
+        wait_for_program(first)
+    except BaseException:
+        first.kill()
+        raise
+    return first
+
+
+def require_running(container: Container, ignore_paused: bool) -> None:
+    """Refuse containers in which nothing can be executed."""
+    status = container.status()
+    if status == PAUSED and not ignore_paused:
+        raise Conflict("cannot exec in a paused container", "use --ignore-paused")
+    if status not in (RUNNING, PAUSED, "created"):
+        raise Conflict(f"cannot exec in a {status} container")
+
+
+def plan_process(request: ExecRequest, config: dict[str, Any], foreground: bool) -> ProcessPlan:
+    """Decide about the new process: what it asks for, within what the container was created with."""
+    check_process(request.process)
+    process = ProcessPlan(request.process)
+    if process.umask is None:
+        process.umask = ((config.get("process") or {}).get("user") or {}).get("umask")
+    check_labels(process.apparmor, process.selinux, "")
+    linux = config.get("linux") or {}
+    if linux.get("seccomp"):
+        process.seccomp, process.seccomp_flags = compiled_filter(linux["seccomp"], request.root + "/.seccomp")
+    if process.terminal and not request.console_socket and not foreground:
+        raise SpecError("process.terminal", "cannot allocate tty if runc will detach without setting console socket")
+    return process
+
+
+def listener(container: Container, first: FirstProcess, number: int, config: dict[str, Any]) -> None:
+    """Give the filter's listener to whoever the configuration names."""
+    from minicontainer.runtime.lifecycle import oci_state
+    from minicontainer.runtime.seccomp_listener import hand_over_listener
+
+    hand_over_listener(first, number, oci_state(container, RUNNING), config)
+
+
+def foreign_namespaces(pid: int) -> int:
+    """Say which of a process's namespaces are not ours: entering one's own user namespace is refused by the kernel."""
+    kinds = 0
+    for flag, name in KINDS.values():
+        try:
+            theirs = posix.stat(f"/proc/{pid}/ns/{name}")
+        except FileNotFoundError:
+            continue  # a kernel without this kind
+        ours = posix.stat(f"/proc/self/ns/{name}")
+        if (theirs.st_dev, theirs.st_ino) != (ours.st_dev, ours.st_ino):
+            kinds |= flag
+    return kinds
+
+
+def set_affinity(pid: int, cpus: str | None) -> None:
+    """Let the process run on these processors only."""
+    if cpus:
+        sched_setaffinity(pid, numbers_of(cpus))
+
+
+@step
+def enter(visit: Visit, cgroup: int) -> FirstProcess:
+    """Start a process in the container's cgroup and PID namespace; it enters the other namespaces itself.
+
+    setns(2), clone3(2)
+    """
+    runtime_end, visitor_end = channel_pair()
+    if visit.kinds & CLONE_NEWUSER:
+        return enter_through_stage(visit, cgroup, runtime_end, visitor_end)
+    if visit.kinds & CLONE_NEWPID:
+        home = posix.open("/proc/self/ns/pid", posix.O_RDONLY | posix.O_CLOEXEC)
+        setns(visit.target, CLONE_NEWPID)
+        pid, pidfd = clone3(0, SIGCHLD, cgroup)
+    else:
+        home = -1
+        pid, pidfd = clone3(0, SIGCHLD, cgroup)
+    if pid == 0:
+        visit.kinds &= ~CLONE_NEWPID
+        be_visitor(visit, runtime_end, visitor_end)
+    if home >= 0:
+        return_home(home)
+    visitor_end.close()
+    return FirstProcess(pid, pidfd, runtime_end)
+
+
+def return_home(home: int) -> None:
+    """Let later children be born in our own PID namespace again, where that is ours to enter."""
+    try:
+        setns(home, CLONE_NEWPID)
+    except KernelError as problem:
+        # Rootless: it belongs to the host's user namespace. There are no later children then.
+        if problem.errno != errno.EPERM:
+            raise
+    finally:
+        posix.close(home)
+
+
+def enter_through_stage(visit: Visit, cgroup: int, runtime_end: Channel, visitor_end: Channel) -> FirstProcess:
+    """Enter a user namespace first, in a process of its own: only there it has rights over the other namespaces."""
+    stage, pidfd = clone3(0, SIGCHLD, cgroup)
+    if stage == 0:
+        be_stage(visit, runtime_end, visitor_end)
+    posix.close(pidfd)
+    visitor_end.close()
+    heard = runtime_end.hear()
+    posix.waitpid(stage, 0)
+    if heard == PID:
+        pid = runtime_end.hear_number()
+        return FirstProcess(pid, pidfd_open(pid, 0), runtime_end)
+    if heard == FAILED:
+        raise_reported(runtime_end.hear_all())
+    raise Error("the process that enters the container's namespaces died")
+
+
+def be_stage(visit: Visit, runtime_end: Channel, visitor_end: Channel) -> NoReturn:
+    """Enter all namespaces at once, and make the process that will live in them."""
+    runtime_end.close()
+    for witness in witnesses:
+        witness.role = "stage"
+    try:
+        # Before the mount namespace changes and names mean something else, no more imports.
+        set_process_limits(0, visit.process)
+        close_the_door()
+        setns(visit.target, visit.kinds)
+        setresgid(0, 0, 0)
+        setresuid(0, 0, 0)
+        drop_groups()
+        visit.kinds, visit.entered = 0, True
+        pid, _ = clone3(CLONE_PARENT, 0, -1)
+    except BaseException as problem:
+        visitor_end.say(failure_report(problem))
+        posix._exit(1)
+    if pid == 0:
+        be_visitor(visit, Channel(-1, -1), visitor_end)
+    visitor_end.say(with_number(PID, pid))
+    posix._exit(0)
+
+
+def be_visitor(visit: Visit, runtime_end: Channel, channel: Channel) -> NoReturn:
+    """Enter the container and become the program there."""
+    for witness in witnesses:
+        witness.role = "exec"
+    try:
+        if runtime_end.reading >= 0:
+            runtime_end.close()
+        keep_only(visit.preserve_fds, [channel.reading, channel.writing, *visit.descriptors()])
+        if not visit.entered:
+            set_process_limits(0, visit.process)
+        prctl(PR_SET_DUMPABLE, 0)
+        close_the_door()
+        enter_namespaces(visit)
+        settle(visit, channel)
+    except BaseException as problem:
+        channel.say(failure_report(problem))
+    posix._exit(1)
+
+
+@step
+def enter_namespaces(visit: Visit) -> None:
+    """Enter the namespaces of the container's first process.
+
+    setns(2), namespaces(7)
+    """
+    if visit.kinds & ~CLONE_NEWNS:
+        setns(visit.target, visit.kinds & ~CLONE_NEWNS)
+    if visit.kinds & CLONE_NEWNS:
+        setns(visit.target, CLONE_NEWNS)
+    posix.close(visit.target)
+    setsid()
+
+
+def settle(visit: Visit, channel: Channel) -> None:
+    """Take terminal and identity, find the program, and become it."""
+    process = visit.process
+    if process.terminal:
+        root = open_root()
+        use_terminal(hand_over_terminal(root, process, visit.console_fd))
+        posix.close(root)
+    set_exec_label(process.apparmor, process.selinux)
+
+    def early() -> None:
+        if process.seccomp and (not process.no_new_privileges or listens(process)):
+            load_filter(process, channel)
+
+    assume_identity(process, visit.last_capability, early)
+    root = open_root()
+    variables = environment(process.env, process.uid, root)
+    posix.close(root)
+    program = find_program(process.args[0], variables.get("PATH", ""))
+    channel.say(READY)
+    expect_go(channel)
+    reset_signals()
+    if process.seccomp and process.no_new_privileges and not listens(process):
+        load_seccomp_filter(process.seccomp, process.seccomp_flags)
+    become(program, process, variables)
+
+
+@step
+def become(program: str, process: ProcessPlan, variables: dict[str, str]) -> None:
+    """Replace this process with the program.
+
+    execve(2)
+    """
+    execve(program, process.args, variables)
+
+
+def process_file(path: str) -> dict[str, Any]:
+    """Read the file of `exec --process`."""
+    process = loads(read_file(path))
+    check_process(process)
+    return process  # type: ignore[return-value]
+
+

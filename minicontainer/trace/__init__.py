@@ -1,0 +1,1 @@
+"""Events of the story that a command tells, and their witnesses."""

@@ -1,0 +1,1 @@
+"""containerd, unmodified, with its runc shim pointed at the runtime under test."""

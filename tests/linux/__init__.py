@@ -1,0 +1,1 @@
+"""The kernel door, against independent oracles: util-linux, /proc, pyroute2, strace, python's own os."""

@@ -1,0 +1,1 @@
+"""Tests of the specification's types, the checks, and JSON text."""

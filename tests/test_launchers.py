@@ -1,0 +1,132 @@
+"""The commands are sh launchers: each finds its way from any caller and changes nothing it was given."""
+
+from __future__ import annotations
+
+import json
+import os
+import py_compile
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+
+import minicontainer
+
+CHECKOUT = Path(__file__).parent.parent
+COMMANDS = {
+    "minicontainer": "minicontainer",
+    "mini": "minicontainer",
+    "minicontainer-runtime": "minicontainer-runtime",
+}
+PYTHON = Path(sys.executable).resolve()
+PROTECTED = Path(f"/run/minicontainer-runtime/interpreter{PYTHON}")  # once the first container has run
+STAND_IN = """
+import sys
+print({"argv": sys.argv, "flags": [sys.flags.isolated, sys.flags.no_site, sys.flags.utf8_mode],
+       "environ": sorted(map(bytes.decode, __import__("posix").environ)),
+       "python": sys.executable}.__repr__().replace("'", '"'))
+"""
+
+
+def build(directory: Path) -> None:
+    """Write the launchers of an ordinary (not editable) installation."""
+    command = [sys.executable, "setup.py", "-q", "build_scripts", "--build-dir", str(directory)]
+    subprocess.run(command, cwd=CHECKOUT, check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def venv(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Lay out an installation, in a place with a blank in its name; its program tells what it was given."""
+    place = tmp_path_factory.mktemp("a venv")
+    build(place / "bin")
+    beside = os.path.relpath(sysconfig.get_path("purelib"), sysconfig.get_path("scripts"))
+    package = (place / "bin" / beside / "minicontainer").resolve()
+    package.mkdir(parents=True)
+    (package / "launch.py").write_text(STAND_IN)
+    return place
+
+
+def told(*command: str | Path, **options: object) -> dict[str, list[str]]:
+    """Run a launcher whose program is the stand-in, with an empty environment unless told otherwise."""
+    done = subprocess.run([*command], check=True, capture_output=True, text=True, **{"env": {}, **options})
+    answer: dict[str, list[str]] = json.loads(done.stdout)
+    return answer
+
+
+@pytest.mark.parametrize(("command", "program"), COMMANDS.items())
+def test_a_command_starts_its_program_with_the_arguments_as_they_are(
+    venv: Path, command: str, program: str
+) -> None:
+    answer = told(venv / "bin" / command, "--root=/a b", "", "$HOME", "*")
+    package, name, libraries, *rest = answer["argv"]
+    assert (name, rest) == (program, ["--root=/a b", "", "$HOME", "*"])
+    assert Path(package).samefile(Path(libraries, "minicontainer", "launch.py"))
+    assert answer["python"] == str(PROTECTED if PROTECTED.exists() else PYTHON)
+    assert answer["flags"] == [1, 1, 1]
+
+
+def test_it_is_found_through_a_symbolic_link(venv: Path, tmp_path: Path) -> None:
+    (tmp_path / "again").symlink_to(venv / "bin" / "minicontainer-runtime")
+    (tmp_path / "docker-runtime").symlink_to("again")
+    assert told(tmp_path / "docker-runtime", "state")["argv"][1::2] == ["minicontainer-runtime", "state"]
+
+
+@pytest.mark.parametrize("command", [["./bin/mini"], ["bin/mini"], ["/bin/sh", "bin/mini"]])
+def test_from_a_relative_path_the_program_gets_absolute_ones(venv: Path, command: list[str]) -> None:
+    program, _, libraries = told(*command, cwd=venv)["argv"]
+    assert Path(program).is_absolute()
+    assert Path(libraries).is_absolute()
+
+
+def test_it_is_found_by_sh_beside_itself(venv: Path) -> None:
+    assert told("/bin/sh", "mini", "ps", cwd=venv / "bin")["argv"][1::2] == ["minicontainer", "ps"]
+
+
+def test_it_hides_no_variable_of_the_caller(venv: Path) -> None:
+    exported = {"package": "kept", "python": "kept", "here": "kept", "program": "kept"}
+    assert set(exported) <= set(told(venv / "bin" / "mini", env=exported)["environ"])
+    assert set(told(venv / "bin" / "mini")["environ"]) <= {"PWD", "LC_CTYPE"}
+
+
+def test_the_one_file_of_the_hot_lane_is_preferred(venv: Path) -> None:
+    library = Path(told(venv / "bin" / "mini")["argv"][2]) / "minicontainer" / "__pycache__"
+    library.mkdir(exist_ok=True)
+    one = library / f"hot-lane.{sys.implementation.cache_tag}.pyc"
+    py_compile.compile(str(library.parent / "launch.py"), cfile=str(one), doraise=True)
+    try:
+        assert Path(told(venv / "bin" / "mini")["argv"][0]).samefile(one)
+    finally:
+        one.unlink()
+
+
+def test_a_vanished_interpreter_is_said_in_one_line(venv: Path, tmp_path: Path) -> None:
+    text = (venv / "bin" / "minicontainer-runtime").read_text()
+    broken = tmp_path / "minicontainer-runtime"
+    broken.write_text(text.replace(f"mini_python={PYTHON}\n", "mini_python=/gone/python3\n"))
+    broken.chmod(0o755)
+    done = subprocess.run([broken, "state", "x"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "minicontainer-runtime: the interpreter /gone/python3 is gone: install minicontainer again\n"
+    )
+
+
+@pytest.mark.requires("tool:strace")
+def test_on_the_usual_way_nothing_is_forked(venv: Path) -> None:
+    command = ["strace", "-f", "-qq", "-e", "trace=process", venv / "bin" / "minicontainer-runtime"]
+    calls = subprocess.run(
+        command, check=True, capture_output=True, text=True, env={"PATH": os.environ["PATH"]}
+    )
+    assert calls.stderr.count("execve(") == 2
+    assert not any(call in calls.stderr for call in ("clone", "fork"))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_installed_commands_answer(command: str) -> None:
+    installed = Path(sysconfig.get_path("scripts")) / command
+    words = ["--version"] if command == "minicontainer-runtime" else ["version"]
+    done = subprocess.run([installed, *words], capture_output=True, text=True, check=False, env={})
+    assert (done.returncode, done.stderr) == (0, "")
+    assert minicontainer.__version__ in done.stdout

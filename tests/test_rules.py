@@ -1,0 +1,95 @@
+"""Small rules that a reader can rely on, kept true by tests. CONTRIBUTING.md gives the reasons."""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).parent.parent
+PACKAGE = CHECKOUT / "minicontainer"
+FILES = sorted(path.relative_to(CHECKOUT) for path in PACKAGE.rglob("*.py"))
+MODULES = [path for path in FILES if path.name != "__init__.py"]
+DECISIONS = sorted((CHECKOUT / "docs" / "decisions").iterdir())
+SOURCE = re.compile(
+    r"^(See|Implements)\b.*(\(\d\w*\)|\bspec\b|-spec\b|\bman page|<linux/)", re.MULTILINE | re.DOTALL
+)
+BANNED_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "manager", "managers"}
+
+
+def docstring(path: Path) -> str:
+    """Give what a module opens with, "" if with nothing."""
+    return ast.get_docstring(ast.parse((CHECKOUT / path).read_text())) or ""
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_a_module_fits_in_the_head(path: Path) -> None:
+    assert len((CHECKOUT / path).read_text().splitlines()) <= 400, "300 lines are about right: split it"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=str)
+def test_a_module_opens_with_its_idea(path: Path) -> None:
+    assert 2 <= len(docstring(path).splitlines()) <= 14, (
+        "the idea, the invariant or a picture, then the sources"
+    )
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if p.name == "__init__.py"], ids=str)
+def test_a_package_opens_with_its_purpose(path: Path) -> None:
+    assert 1 <= len(docstring(path).splitlines()) <= 14
+
+
+@pytest.mark.parametrize("path", [p for p in MODULES if p.parts[1] in {"linux", "runtime"}], ids=str)
+def test_a_module_near_the_kernel_names_its_sources(path: Path) -> None:
+    assert SOURCE.search(docstring(path)), "end with: See or Implements, and man pages or sections of a spec"
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_no_module_has_a_name_that_says_nothing(path: Path) -> None:
+    words = {word for part in path.with_suffix("").parts for word in part.split("_")}
+    assert not words & BANNED_NAMES
+
+
+def test_the_reading_order_lists_each_module_once() -> None:
+    listed = re.findall(r"\bminicontainer/[\w/]+\.py\b", (CHECKOUT / "READING.md").read_text())
+    assert set(listed) == {str(path) for path in MODULES}
+    assert len(listed) == len(MODULES)
+
+
+def test_each_dependency_says_why_it_is_there() -> None:
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *project["optional-dependencies"]["test"]]
+    reasons = dict(
+        line.split(": ", 1)
+        for line in (CHECKOUT / "docs" / "dependencies").read_text().splitlines()
+        if ": " in line
+    )
+    assert sorted(reasons) == sorted(re.split(r"[<>=~!]", each)[0] for each in wanted)
+    assert all(len(reason) >= 20 for reason in reasons.values())
+
+
+@pytest.mark.parametrize("path", DECISIONS, ids=lambda path: path.name)
+def test_a_decision_is_short_and_says_its_price(path: Path) -> None:
+    text = path.read_text()
+    assert len(text.splitlines()) <= 30
+    assert re.findall(r"^## (\w+)", text, re.MULTILINE) == ["Context", "Choice", "Price"]
+
+
+def test_decisions_are_numbered_without_gaps() -> None:
+    assert [int(path.name[:4]) for path in DECISIONS] == list(range(1, len(DECISIONS) + 1))
+    assert all(re.fullmatch(r"\d{4}(-[a-z0-9]+)+\.md", path.name) for path in DECISIONS)
+
+
+def test_every_decision_that_the_code_cites_exists() -> None:
+    numbers = {path.name[:4] for path in DECISIONS}
+    texts = [
+        *map(CHECKOUT.joinpath, FILES),
+        *CHECKOUT.glob("*.md"),
+        CHECKOUT / "setup.py",
+        *PACKAGE.glob("*.sh"),
+    ]
+    cited = {number for path in texts for number in re.findall(r"docs/decisions/(\d{4})", path.read_text())}
+    assert cited <= numbers
