@@ -1,7 +1,8 @@
 """The first code of the hot lane's file: it serves the package's modules from memory and starts the command.
 
-`hot_lane.write` compiles this module and puts the modules' compiled code into the two constants below. When a module's
-source is not the one that was compiled, the file starts `launch.py` instead, which reads the sources and writes it anew.
+`hot_build.refresh` compiles this module and puts the modules' compiled code into the two constants below.
+When a module's source is not the one that was compiled, the file starts `launch.py` instead, which reads the
+sources and writes it anew.
 
 See <Python>/Lib/importlib/_bootstrap.py; docs/decisions/0001.
 """
@@ -22,7 +23,7 @@ class HotLane:
     """Finds and loads modules of the package in this file; all others are looked for as usual."""
 
     @staticmethod
-    def find_spec(name, _path=None, _target=None):  # type: ignore[no-untyped-def] # noqa: ANN205, ANN001
+    def find_spec(name, _path=None, _target=None):  # type: ignore[no-untyped-def]
         """Find a module. See importlib.abc.MetaPathFinder."""
         found = MODULES.get(name)
         if found is None:
@@ -33,11 +34,11 @@ class HotLane:
         return spec
 
     @staticmethod
-    def create_module(_spec):  # type: ignore[no-untyped-def] # noqa: ANN205, ANN001
+    def create_module(_spec):  # type: ignore[no-untyped-def]
         """Let the import system make the module as usual."""
 
     @staticmethod
-    def exec_module(module):  # type: ignore[no-untyped-def] # noqa: ANN205, ANN001
+    def exec_module(module):  # type: ignore[no-untyped-def]
         """Run a module's code."""
         found = MODULES[module.__name__]
         module.__file__ = found[1]

@@ -3,9 +3,10 @@
     launcher (sh) -> python -I -S __pycache__/hot-lane.TAG.pyc COMMAND LIBRARIES ARGUMENTS...
                      (or this file, when that one is missing or older than a module: it is then written anew)
 
-Looking for 40 modules one by one costs 3 ms; reading them from one file, 1. The hot lane's file is to the package what
-a .pyc is to a module, and lies where Python keeps those. Nothing else of a virtual environment is looked at: libraries
-become importable when `reach_libraries` is called, on the way to something that needs them.
+Looking for 40 modules one by one costs 3 ms; reading them from one file, 1. The hot lane's file is to the
+package what a .pyc is to a module, and lies where Python keeps those. Nothing else of a virtual environment
+is looked at: libraries become importable when `reach_libraries` is called, on the way to something that needs
+them.
 
 See docs/decisions/0001; `python -h` on -I and -S.
 """
@@ -50,7 +51,7 @@ def main(words: list[str]) -> None:
     posix._exit(code)
 
 
-def choose(command: str):  # noqa: ANN201 - a Callable, whose name would cost an import
+def choose(command: str):
     """Import the main function of a command."""
     if command == "minicontainer-runtime":
         from minicontainer.runtime.main import main as run
@@ -62,7 +63,7 @@ def choose(command: str):  # noqa: ANN201 - a Callable, whose name would cost an
 if __name__ == "__main__":
     sys.path.append(PACKAGE.rpartition("/")[0])
     from minicontainer import launch
-    from minicontainer.hot_lane import refresh
+    from minicontainer.hot_build import refresh
 
     refresh()
     launch.main(sys.argv[1:])

@@ -1,7 +1,8 @@
 """config.json for `minicontainer run`: an OCI runtime configuration with Docker's defaults.
 
-Fourteen capabilities, Docker's seccomp profile, no devices but the harmless ones, masked and read-only paths, and
-namespaces of every kind but user and time. The network namespace holds a loopback device and nothing else.
+Fourteen capabilities, Docker's seccomp profile, no devices but the harmless ones, masked and read-only paths,
+and namespaces of every kind but user and time. The network namespace holds a loopback device and nothing
+else.
 
 Implements runtime-spec, config.md; the values are those of Docker 28 (github.com/moby/moby, oci/defaults.go).
 """
@@ -28,7 +29,12 @@ SAFE = ["nosuid", "noexec", "nodev"]
 MOUNTS = (
     ("/proc", "proc", "proc", SAFE),
     ("/dev", "tmpfs", "tmpfs", ["nosuid", "strictatime", "mode=755", "size=65536k"]),
-    ("/dev/pts", "devpts", "devpts", ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),
+    (
+        "/dev/pts",
+        "devpts",
+        "devpts",
+        ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+    ),
     ("/sys", "sysfs", "sysfs", [*SAFE, "ro"]),
     ("/sys/fs/cgroup", "cgroup", "cgroup", [*SAFE, "ro"]),
     ("/dev/mqueue", "mqueue", "mqueue", SAFE),
@@ -80,7 +86,8 @@ def process_part(wanted: Wanted) -> dict[str, Any]:
     """Write `process`."""
     uid, gid = wanted.user
     root = [*CAPABILITIES]
-    # As docker does: a program that is not root has no capability, but may gain the bounding ones by a set-uid file.
+    # As docker does: a program that is not root has no capability, but may gain the bounding ones by a
+    # set-uid file.
     own = root if uid == 0 else []
     return {
         "terminal": wanted.terminal,
@@ -133,5 +140,7 @@ def read_user(text: str) -> tuple[int, int]:
     numbers = (uid, gid if colon else "0")
     for number in numbers:
         if not (number.isascii() and number.isdigit() and int(number) <= LARGEST_ID):
-            raise SpecError("--user", f'"{text}" is not UID or UID:GID', hint="both are numbers, as in 1000:1000")
+            raise SpecError(
+                "--user", f'"{text}" is not UID or UID:GID', hint="both are numbers, as in 1000:1000"
+            )
     return int(numbers[0]), int(numbers[1])

@@ -1,7 +1,7 @@
 """What the user reads when something fails, and the exit code that goes with it.
 
-`run` has docker's codes: 127 if the program is not there, 126 if it cannot be executed, 125 for everything that went
-wrong before. All other commands exit with 1.
+`run` has docker's codes: 127 if the program is not there, 126 if it cannot be executed, 125 for everything
+that went wrong before. All other commands exit with 1.
 
 See docker-run(1), "Exit Status"; errno(3).
 """

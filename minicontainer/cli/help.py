@@ -1,7 +1,7 @@
 """Help, completion and mistakes: the table of options as click commands.
 
-Loaded only when the quick parser gave up. click reads the line again, and either prints help, completes a word,
-says what is wrong, or (should the two parsers ever differ) does what was asked.
+Loaded only when the quick parser gave up. click reads the line again, and either prints help, completes a
+word, says what is wrong, or (should the two parsers ever differ) does what was asked.
 
 See https://click.palletsprojects.com, "Shell Completion"; docker-run(1), "Exit Status".
 """
@@ -63,7 +63,7 @@ GROUPS = {"system": "Look after what minicontainer keeps on this machine."}
 
 
 def _command(name: str, command: options.Command) -> click.Command:
-    def call(**values: Any) -> int:  # noqa: ANN401 - click's own types
+    def call(**values: Any) -> int:
         lists = {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
         return options.load(command)(lists)
 
@@ -72,7 +72,8 @@ def _command(name: str, command: options.Command) -> click.Command:
         callback=call,
         help=command.about,
         params=[*map(_argument, command.arguments), *map(_option, command.options)],
-        # The first argument ends the options, as docker does: what follows belongs to the program in the container.
+        # The first argument ends the options, as docker does: what follows belongs to the program in the
+        # container.
         context_settings={"allow_interspersed_args": False},
     )
 
@@ -80,7 +81,7 @@ def _command(name: str, command: options.Command) -> click.Command:
 def _option(option: options.Option) -> click.Option:
     return click.Option(
         [option.name, *option.words],
-        is_flag=option.kind == options.FLAG,
+        is_flag=True if option.kind == options.FLAG else None,
         multiple=option.kind == options.LIST,
         metavar=option.metavar or None,
         help=option.about,

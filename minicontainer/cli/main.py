@@ -1,8 +1,8 @@
 """`minicontainer`: from a command line to an exit code.
 
-A correct line is read by the quick parser and costs no import; help, completion and mistakes go to click. Expected
-failures end here, in the only place that prints them: one line, and a hint where there is one. Anything else is a
-bug and keeps its traceback.
+A correct line is read by the quick parser and costs no import; help, completion and mistakes go to click.
+Expected failures end here, in the only place that prints them: one line, and a hint where there is one.
+Anything else is a bug and keeps its traceback.
 
 See docker-run(1), "Exit Status": 125, 126 and 127 for `run`; 1 otherwise.
 """

@@ -1,8 +1,8 @@
 """The commands and their options: one table, read by two parsers.
 
-The quick parser below understands every correct command line and imports nothing. As soon as a line is not correct,
-or asks for help, `parse` gives up with `NotUnderstood`, and click (cli.help), built from this same table, answers.
-A test feeds both parsers the same lines.
+The quick parser below understands every correct command line and imports nothing. As soon as a line is not
+correct, or asks for help, `parse` gives up with `NotUnderstood`, and click (cli.help), built from this same
+table, answers. A test feeds both parsers the same lines.
 
 See docker-run(1) for the words; POSIX, "Utility Syntax Guidelines", for how options are written.
 """
@@ -15,10 +15,14 @@ if TYPE_CHECKING:
 
     Value = str | bool | list[str] | None
 
-FLAG, WORD, LIST = "flag", "word", "list"  # an option that takes nothing, one word, or one word each time it is given
+FLAG, WORD, LIST = (
+    "flag",
+    "word",
+    "list",
+)  # an option that takes nothing, one word, or one word each time it is given
 
 
-class NotUnderstood(Exception):  # noqa: N818 - a signal to the caller, not an error of its own
+class NotUnderstood(Exception):
     """The quick parser leaves this line to click."""
 
 
@@ -65,7 +69,9 @@ RUN_OPTIONS = (
     Option("rootfs", ("--rootfs",), WORD, "DIRECTORY", "Run in this directory itself instead of an image."),
     Option("read_only", ("--read-only",), FLAG, "", "Mount the root file system read-only."),
     Option("id", ("--name", "--id"), WORD, "NAME", "The container's name (else 12 random digits)."),
-    Option("hostname", ("-h", "--hostname"), WORD, "NAME", "The host name inside (else the container's name)."),
+    Option(
+        "hostname", ("-h", "--hostname"), WORD, "NAME", "The host name inside (else the container's name)."
+    ),
     Option("env", ("-e", "--env"), LIST, "NAME[=VALUE]", "Set an environment variable, or pass ours on."),
     Option("workdir", ("-w", "--workdir"), WORD, "DIRECTORY", "The directory in which the program starts."),
     Option("user", ("-u", "--user"), WORD, "UID[:GID]", "The numeric user, and group, of the program."),

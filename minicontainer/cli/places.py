@@ -1,11 +1,13 @@
 """Where `minicontainer run` keeps what ends with the boot: one directory below /run.
 
-    /run/minicontainer/bundles/ID/config.json    while the container ID runs: read it, it is an ordinary OCI bundle
-    /run/minicontainer/scratch                   an empty directory; each command mounts its own file systems on it,
+    /run/minicontainer/bundles/ID/config.json    while the container ID runs: read it, it is an ordinary OCI
+    bundle /run/minicontainer/scratch                   an empty directory; each command mounts its own file
+    systems on it,
                                                  in a mount namespace of its own, where nobody else sees them
     /run/minicontainer/cache                     Docker's seccomp profile, already cut down to this machine
 
-An ordinary user has $XDG_RUNTIME_DIR/minicontainer instead. The runtime's own state is elsewhere, and its own affair.
+An ordinary user has $XDG_RUNTIME_DIR/minicontainer instead. The runtime's own state is elsewhere, and its own
+affair.
 
 See hier(7), "/run"; flock(2).
 """
@@ -27,7 +29,8 @@ def home() -> str:
     if posix.geteuid() == 0 and not in_user_namespace():
         return "/run/minicontainer"
     directory = posix.environ.get(b"XDG_RUNTIME_DIR", b"").decode("utf-8", "surrogateescape")
-    # No tmpfs of one's own (no login session): a directory in /tmp, which `make` takes only if it is this user's.
+    # No tmpfs of one's own (no login session): a directory in /tmp, which `make` takes only if it is this
+    # user's.
     return f"{directory}/minicontainer" if directory else f"/tmp/minicontainer-{posix.getuid()}"  # noqa: S108
 
 

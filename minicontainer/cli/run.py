@@ -2,8 +2,8 @@
 
     image or directory -> writable layer -> bundle (config.json) -> the OCI runtime, called in this process
 
-Nothing of it outlives the command: the bundle is removed, the layer hangs on this process's own mount namespace.
-Exit code: the program's; 128 + n when signal n ended it; 125, 126, 127 as docker has them.
+Nothing of it outlives the command: the bundle is removed, the layer hangs on this process's own mount
+namespace. Exit code: the program's; 128 + n when signal n ended it; 125, 126, 127 as docker has them.
 
 See docker-run(1); docs/explain.md for `--explain` and `--prove`.
 """
@@ -66,7 +66,10 @@ def find_image(values: dict[str, Any]) -> str:
     if values["image"] is None:
         raise NotFound("no image is named", hint="minicontainer run busybox, or --rootfs DIRECTORY")
     if values["image"] != "busybox":
-        raise NotFound(f"{values['image']}: no such image", hint="there is one so far, busybox; or use --rootfs DIRECTORY")
+        raise NotFound(
+            f"{values['image']}: no such image",
+            hint="there is one so far, busybox; or use --rootfs DIRECTORY",
+        )
     return busybox.root_file_system()
 
 
@@ -81,10 +84,21 @@ def existing_directory(path: str) -> str:
     return path if path[:1] == "/" else f"{posix.getcwd()}/{path}"
 
 
+def exists(path: str) -> bool:
+    """Tell whether something is there."""
+    try:
+        posix.stat(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def check_name(name: str) -> None:
     """Refuse a name that could not be a directory's and a host's. Raises Error."""
     if not name or name[0] in ".-_" or len(name) > 64 or any(sign not in ALLOWED_IN_NAMES for sign in name):
-        raise Error(f'"{name}" is not a name for a container', hint="letters, digits, and then also _ . -; at most 64")
+        raise Error(
+            f'"{name}" is not a name for a container', hint="letters, digits, and then also _ . -; at most 64"
+        )
 
 
 def seccomp_text() -> str:
@@ -122,6 +136,8 @@ def begin_story(values: dict[str, Any]) -> Narrator:
 
 def run_in_bundle(wanted: Wanted, seccomp: str, values: dict[str, Any]) -> int:
     """Write the bundle, run it, remove it."""
+    root = default_root()
+    places.remove_stale(known=lambda name: exists(f"{root}/{name}"))
     bundle = places.Bundle(wanted.container_id)
     try:
         if values["rootfs"] is None:
@@ -129,6 +145,6 @@ def run_in_bundle(wanted: Wanted, seccomp: str, values: dict[str, Any]) -> int:
             take_own_mount_table()
             wanted.rootfs = lay_writable_layer(wanted.rootfs, places.make(f"{places.home()}/scratch"), "")
         bundle.write_config(config_text(wanted, seccomp, rootless=False))
-        return run_container(CreateRequest(default_root(), wanted.container_id, bundle.path))
+        return run_container(CreateRequest(root, wanted.container_id, bundle.path))
     finally:
         bundle.remove()

@@ -4,8 +4,8 @@
       upper/  work/          what the container changes
       merged/                overlay: upper over the image, which stays as it is
 
-All of it hangs on the namespace and not on the host's mount table: when the last process in it is gone, even by
-SIGKILL, the kernel takes everything away. The price: what the container writes lies in memory.
+All of it hangs on the namespace and not on the host's mount table: when the last process in it is gone, even
+by SIGKILL, the kernel takes everything away. The price: what the container writes lies in memory.
 
 See mount_namespaces(7), tmpfs(5), <Documentation/filesystems/overlayfs.rst>.
 """

@@ -1,7 +1,7 @@
 """`minicontainer version` and `minicontainer system reset`.
 
-What is kept between commands, and why, is listed in docs/explain.md ("What stays"): nothing of it is needed to be
-correct, so all of it may be removed at any time when no container is running.
+What is kept between commands, and why, is listed in docs/explain.md ("What stays"): nothing of it is needed
+to be correct, so all of it may be removed at any time when no container is running.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """From the name of a step to the sentence that is told: the first line of its docstring.
 
-The code that acts carries its own narration, so that it cannot be forgotten when the code changes. What follows the
-first line is "read more": man pages and sections of the specification. It is read from the source, because the
-modules that the hot lane has loaded have no docstrings any more.
+The code that acts carries its own narration, so that it cannot be forgotten when the code changes. What
+follows the first line is "read more": man pages and sections of the specification. It is read from the
+source, because the modules that the hot lane has loaded have no docstrings any more.
 """
 
 from __future__ import annotations

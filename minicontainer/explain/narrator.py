@@ -4,8 +4,8 @@
     (forked) init, stage ... --write-->   |  memfd    |  --read--> Narrator.flush(), in the runtime only
                                           +-----------+
 
-The child only ever writes: whatever is imported or printed happens in the parent, when the runtime says that it is
-time (`flush`): before the user's program starts, and at the end.
+The child only ever writes: whatever is imported or printed happens in the parent, when the runtime says that
+it is time (`flush`): before the user's program starts, and at the end.
 
 See memfd_create(2); docs/explain.md.
 """
@@ -79,7 +79,9 @@ class Teller:
         self.page = page
         self.speaking: Speaker | None = None
         self.depths: dict[Speaker, int] = {}
-        self.children: dict[str, int] = {"init": 0}  # their numbers on the host; 0 (of which nothing is seen) at first
+        self.children: dict[str, int] = {
+            "init": 0
+        }  # their numbers on the host; 0 (of which nothing is seen) at first
         self.waiting: list[Event] = []  # calls of one kind that may be folded
 
     def tell(self, event: Event) -> None:
@@ -154,7 +156,7 @@ def stem(event: Event) -> list[Any]:
     return spell(event).rsplit(", ", 1)[:1]
 
 
-def equal(one: Any, other: Any) -> bool:  # noqa: ANN401 - compares words of any type
+def equal(one: Any, other: Any) -> bool:
     """Compare two values."""
     return bool(one == other)
 

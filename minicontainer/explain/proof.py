@@ -1,7 +1,7 @@
 """The proof: what the kernel itself says in /proc about the container, read from outside, beside our own process.
 
-Nothing here asks the runtime. The evidence is taken at the one moment when everything is in place and the user's
-program has not started: the container's first process waits for its last GO.
+Nothing here asks the runtime. The evidence is taken at the one moment when everything is in place and the
+user's program has not started: the container's first process waits for its last GO.
 
 See proc(5), namespaces(7), proc_pid_status(5), proc_pid_mountinfo(5), cgroups(7), capabilities(7).
 """
@@ -48,7 +48,12 @@ def facts(pid: int, proc: Path = Path("/proc")) -> list[Fact]:
     us, it = proc / "self", proc / str(pid)
     return [
         *(namespace_fact(kind, us, it) for kind in NAMESPACES if (it / "ns" / kind).is_symlink()),
-        Fact("process number", "status: NSpid", status(us, "NSpid"), " and inside ".join(status(it, "NSpid").split())),
+        Fact(
+            "process number",
+            "status: NSpid",
+            status(us, "NSpid"),
+            " and inside ".join(status(it, "NSpid").split()),
+        ),
         Fact("root directory", "root", inode(us / "root"), inode(it / "root")),
         Fact("root mount", "mountinfo", root_mount(us), root_mount(it)),
         Fact("mounts in sight", "mountinfo", count_mounts(us), count_mounts(it)),
@@ -128,7 +133,12 @@ class Proof:
 
     def note(self, event: Event) -> None:
         """Learn from the story which process it is, and when it is about to become the program."""
-        if event.kind == CALLED and event.name == "clone3" and not event.errno and event.speaker.role == "runtime":
+        if (
+            event.kind == CALLED
+            and event.name == "clone3"
+            and not event.errno
+            and event.speaker.role == "runtime"
+        ):
             self.pid = event.result[0]
         self.ready = self.ready or (event.kind == CALLING and event.name == "execve")
 
@@ -140,7 +150,9 @@ class Proof:
         self.group = cgroup(Path("/proc") / str(self.pid))
         found = facts(self.pid)
         self.page.line()
-        self.page.line(Text(f"The proof: /proc/self, which is us, and /proc/{self.pid}, the container", "bold"))
+        self.page.line(
+            Text(f"The proof: /proc/self, which is us, and /proc/{self.pid}, the container", "bold")
+        )
         show_table(self.page.console, found)
         different = sum(fact.differs for fact in found)
         self.page.line(f"{different} of {len(found)} differ; what is equal, the container shares with us.")

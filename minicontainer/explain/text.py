@@ -5,7 +5,8 @@
       [uts_namespaces(7), sethostname(2)]
         sethostname("demo", 4)
 
-A terminal gets colours (not with NO_COLOR) and long lines broken with their indent; a file gets each call on one line.
+A terminal gets colours (not with NO_COLOR) and long lines broken with their indent; a file gets each call on
+one line.
 
 See https://no-color.org; strace(1) for the spelling of calls.
 """

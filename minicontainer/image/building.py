@@ -12,7 +12,11 @@ from pathlib import Path
 
 from minicontainer.errors import Error, Unsupported
 
-PROGRAM_HEADERS, HEADER_SIZE, HEADER_COUNT = slice(32, 40), slice(54, 56), slice(56, 58)  # of a 64-bit ELF header
+PROGRAM_HEADERS, HEADER_SIZE, HEADER_COUNT = (
+    slice(32, 40),
+    slice(54, 56),
+    slice(56, 58),
+)  # of a 64-bit ELF header
 PT_INTERP = 3
 
 

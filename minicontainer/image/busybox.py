@@ -3,8 +3,8 @@
     /var/lib/minicontainer/images/busybox/IDENTITY/        a finished root file system, never changed again
     /var/lib/minicontainer/images/busybox/.new-PID/        one that is being built; renamed when it is done
 
-The identity is made of the size and time of what it is built from, so that a new busybox makes a new image, and a
-container that still runs on the old one keeps it.
+The identity is made of the size and time of what it is built from, so that a new busybox makes a new image,
+and a container that still runs on the old one keeps it.
 
 See images/busybox/README.md.
 """
@@ -26,7 +26,9 @@ def store() -> str:
     if posix.geteuid() == 0:
         return "/var/lib/minicontainer/images/busybox"
     home = posix.environ.get(b"HOME", b"/").decode("utf-8", "surrogateescape")
-    data = posix.environ.get(b"XDG_DATA_HOME", b"").decode("utf-8", "surrogateescape") or f"{home}/.local/share"
+    data = (
+        posix.environ.get(b"XDG_DATA_HOME", b"").decode("utf-8", "surrogateescape") or f"{home}/.local/share"
+    )
     return f"{data}/minicontainer/images/busybox"
 
 

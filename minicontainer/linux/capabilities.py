@@ -1,8 +1,8 @@
 """Capabilities: root's power in 41 slices, and the five sets in which a process holds them.
 
-Bounding limits what execve may give; permitted is what may be used; effective is what counts now; inheritable and
-ambient are what a program that is not root keeps through execve. Dropping from the bounding set alone changes nothing
-until execve.
+Bounding limits what execve may give; permitted is what may be used; effective is what counts now; inheritable
+and ambient are what a program that is not root keeps through execve. Dropping from the bounding set alone
+changes nothing until execve.
 
 See capabilities(7), capset(2), prctl(2).
 """
@@ -37,7 +37,14 @@ def mask(names: list[str]) -> int:
 def capset(effective: int, permitted: int, inheritable: int) -> None:
     """Set three of the caller's capability sets, as bit masks. See capset(2)."""
     low, high = 0xFFFFFFFF, 32
-    data = u32(effective & low, permitted & low, inheritable & low, effective >> high, permitted >> high, inheritable >> high)
+    data = u32(
+        effective & low,
+        permitted & low,
+        inheritable & low,
+        effective >> high,
+        permitted >> high,
+        inheritable >> high,
+    )
     check(syscall(SYS_capset, u32(VERSION_3, 0), data))
 
 

@@ -1,7 +1,8 @@
 """Descriptors: which ones a program that we start may see.
 
-Callers leak theirs into us. `close_range` with CLOSE_RANGE_CLOEXEC marks all of them at once to be closed by the next
-execve, so that nothing of the host reaches the container unless it was asked for (`--preserve-fds`, LISTEN_FDS).
+Callers leak theirs into us. `close_range` with CLOSE_RANGE_CLOEXEC marks all of them at once to be closed by
+the next execve, so that nothing of the host reaches the container unless it was asked for (`--preserve-fds`,
+LISTEN_FDS).
 
 See close_range(2), fcntl(2).
 """

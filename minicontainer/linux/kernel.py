@@ -1,8 +1,9 @@
 """The door to the kernel.
 
-Every change that minicontainer makes to the machine goes through a function marked `@kernel_call`. The mark gives it
-two things: a refused call raises `KernelError` with its arguments, and whoever watches is told of each call.
-The wrappers call libc's syscall(2) through the C core of ctypes, because importing ctypes itself costs 3 ms.
+Every change that minicontainer makes to the machine goes through a function marked `@kernel_call`. The mark
+gives it two things: a refused call raises `KernelError` with its arguments, and whoever watches is told of
+each call. The wrappers call libc's syscall(2) through the C core of ctypes, because importing ctypes itself
+costs 3 ms.
 
 Integers are passed as C ints, sign-extended by libffi: wrap what may not fit into 32 bits with `long`.
 

@@ -1,8 +1,9 @@
 """Mounts: attaching file systems to the tree that a process sees.
 
-Two families. The classic calls (`mount`, `umount2`) name places by path. The newer ones work on descriptors: a mount
-is made first (`fsopen`, `fsconfig`, `fsmount`, or `open_tree` for a copy), shaped (`mount_setattr`) and only then put
-in its place (`move_mount`), which cannot be redirected by a link that somebody swaps in between.
+Two families. The classic calls (`mount`, `umount2`) name places by path. The newer ones work on descriptors:
+a mount is made first (`fsopen`, `fsconfig`, `fsmount`, or `open_tree` for a copy), shaped (`mount_setattr`)
+and only then put in its place (`move_mount`), which cannot be redirected by a link that somebody swaps in
+between.
 
 See mount(2), umount2(2), pivot_root(2), fsopen(2), fsconfig(2), fsmount(2), move_mount(2), open_tree(2),
 mount_setattr(2), mount_namespaces(7).
@@ -52,7 +53,9 @@ def _raw(text: str | None) -> bytes | None:
 
 
 @kernel_call
-def mount(source: str | None, target: str, filesystemtype: str | None, mountflags: int, data: str | None) -> None:
+def mount(
+    source: str | None, target: str, filesystemtype: str | None, mountflags: int, data: str | None
+) -> None:
     """Attach a file system, or change how a mounted one behaves. See mount(2)."""
     check(syscall(SYS_mount, _raw(source), _raw(target), _raw(filesystemtype), long(mountflags), _raw(data)))
 

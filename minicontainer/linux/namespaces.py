@@ -1,8 +1,8 @@
 """Namespaces: a private view of one kind of global resource.
 
-A process lives in one namespace of each kind. `unshare` moves the caller into fresh ones, `setns` into those of
-another process; PID and time namespaces are special, they take effect for the *next child*. The kernel's order of
-rights: whoever makes a user namespace owns the namespaces made after it.
+A process lives in one namespace of each kind. `unshare` moves the caller into fresh ones, `setns` into those
+of another process; PID and time namespaces are special, they take effect for the *next child*. The kernel's
+order of rights: whoever makes a user namespace owns the namespaces made after it.
 
 See namespaces(7), unshare(2), setns(2), time_namespaces(7), user_namespaces(7).
 """

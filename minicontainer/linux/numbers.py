@@ -1,7 +1,7 @@
 """The numbers of the system calls that libc has no Python name for.
 
-Calls added since Linux 5.1 have one number on every architecture; the older ones differ. Two families are enough
-here: x86-64, and the generic table that arm64, riscv64 and loong64 share.
+Calls added since Linux 5.1 have one number on every architecture; the older ones differ. Two families are
+enough here: x86-64, and the generic table that arm64, riscv64 and loong64 share.
 
 See syscall(2); <asm/unistd_64.h>, <asm-generic/unistd.h>.
 """

@@ -1,8 +1,9 @@
 """Paths inside a root directory that may be hostile: only descriptors, never joined strings.
 
-`openat2` with RESOLVE_IN_ROOT lets the kernel itself resolve every link and every `..` as if the directory were `/`,
-and RESOLVE_NO_MAGICLINKS refuses links such as /proc/PID/root that leap out of any root. What was opened so is then
-used by descriptor: nothing that is swapped afterwards can redirect it (CVE-2021-30465 and its family).
+`openat2` with RESOLVE_IN_ROOT lets the kernel itself resolve every link and every `..` as if the directory
+were `/`, and RESOLVE_NO_MAGICLINKS refuses links such as /proc/PID/root that leap out of any root. What was
+opened so is then used by descriptor: nothing that is swapped afterwards can redirect it (CVE-2021-30465 and
+its family).
 
 See openat2(2), path_resolution(7), symlink(7).
 """
@@ -89,8 +90,8 @@ def symlinkat(target: str, newdirfd: int, linkpath: str) -> None:
 def make_directories(root: int, path: str, mode: int = 0o755) -> int:
     """Open the directory `path` inside the root, making what is missing of it; returns an O_PATH descriptor.
 
-    Existing parts may be links: they are resolved inside the root. A link that leads nowhere inside it is refused
-    with ENOENT or EEXIST, as mkdir(2) would.
+    Existing parts may be links: they are resolved inside the root. A link that leads nowhere inside it is
+    refused with ENOENT or EEXIST, as mkdir(2) would.
     """
     try:
         return open_in_root(root, path, O_PATH | O_DIRECTORY)

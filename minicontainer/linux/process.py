@@ -1,7 +1,8 @@
 """Processes: being born, watched, signalled, and turning into another program.
 
-`clone3` makes the child in new namespaces and in its cgroup in one step, and gives a pidfd: a handle that, unlike a
-number, never comes to mean another process. Writing a pid to cgroup.procs instead costs an RCU grace period.
+`clone3` makes the child in new namespaces and in its cgroup in one step, and gives a pidfd: a handle that,
+unlike a number, never comes to mean another process. Writing a pid to cgroup.procs instead costs an RCU grace
+period.
 
 See clone3(2), pidfd_open(2), pidfd_send_signal(2), execve(2), waitpid(2).
 """
@@ -34,8 +35,8 @@ P_PIDFD, WEXITED, WNOWAIT = 3, 4, 0x01000000
 def clone3(flags: int, exit_signal: int, cgroup: int) -> tuple[int, int]:
     """Fork into the namespaces of `flags`, and into the cgroup directory `cgroup` unless it is -1.
 
-    Returns (pid, pidfd) in the parent. The child gets (0, -1) and is not told to the witnesses: the call is one.
-    See clone3(2).
+    Returns (pid, pidfd) in the parent. The child gets (0, -1) and is not told to the witnesses: the call is
+    one. See clone3(2).
     """
     pidfd = buffer(8)
     asked = flags | CLONE_PIDFD | (CLONE_INTO_CGROUP if cgroup >= 0 else 0)

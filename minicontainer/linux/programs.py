@@ -22,9 +22,13 @@ def run(command: list[str]) -> str:
     """
     variables = {"PATH": PATH, "LC_ALL": "C.UTF-8"}
     try:
-        done = subprocess.run(command, capture_output=True, text=True, env=variables, check=False, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            command, capture_output=True, text=True, env=variables, check=False, stdin=subprocess.DEVNULL
+        )
     except FileNotFoundError:
-        raise Unsupported(f"the program {command[0]} is not installed", f"it is looked for in {PATH}") from None
+        raise Unsupported(
+            f"the program {command[0]} is not installed", f"it is looked for in {PATH}"
+        ) from None
     except OSError as problem:
         raise Error(f"{command[0]} cannot be started: {posix.strerror(problem.errno or 0).lower()}") from None
     if done.returncode:

@@ -1,7 +1,7 @@
 """Loading a seccomp filter: from here on the kernel asks the program before every system call.
 
-A filter cannot be taken off again and is inherited by every child. Without CAP_SYS_ADMIN it may only be loaded by a
-process that has given up gaining privileges (no_new_privs).
+A filter cannot be taken off again and is inherited by every child. Without CAP_SYS_ADMIN it may only be
+loaded by a process that has given up gaining privileges (no_new_privs).
 
 See seccomp(2), "SECCOMP_SET_MODE_FILTER".
 """

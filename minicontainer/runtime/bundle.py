@@ -42,7 +42,9 @@ def load_config(bundle: str) -> tuple[dict[str, Any], bytes]:
     try:
         raw = read_file(f"{bundle}/config.json")
     except FileNotFoundError:
-        raise SpecError("", "JSON specification file config.json not found", hint=f"looked in {bundle}") from None
+        raise SpecError(
+            "", "JSON specification file config.json not found", hint=f"looked in {bundle}"
+        ) from None
     except OSError as problem:
         raise SpecError("config.json", posix.strerror(problem.errno or 0).lower()) from None
     config: Any = loads(raw, LONGEST_CONFIG)
@@ -54,7 +56,9 @@ def load_config(bundle: str) -> tuple[dict[str, Any], bytes]:
 def check_against_machine(config: dict[str, Any]) -> None:
     """Refuse what this kernel cannot give, before anything is made."""
     process, linux = config.get("process") or {}, config.get("linux") or {}
-    check_labels(process.get("apparmorProfile") or "", process.get("selinuxLabel") or "", linux.get("mountLabel") or "")
+    check_labels(
+        process.get("apparmorProfile") or "", process.get("selinuxLabel") or "", linux.get("mountLabel") or ""
+    )
     if linux.get("sysctl"):
         check_sysctls(linux["sysctl"], private_namespaces(linux.get("namespaces") or []))
 

@@ -10,7 +10,8 @@
       |  <---------------------------- READY  |  waits: for `start`, or in `run` for GO
       |  GO (run only) ---------------------> |  startContainer hooks, execve closes the pipe
 
-FAILED and a line of JSON may come at any time. The end of a pipe is the other side's death: nobody waits for ever.
+FAILED and a line of JSON may come at any time. The end of a pipe is the other side's death: nobody waits for
+ever.
 
 See runtime-spec, runtime.md "Lifecycle"; pipe(7).
 """

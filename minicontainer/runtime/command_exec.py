@@ -54,7 +54,7 @@ def process_of(line: CommandLine) -> dict[str, Any]:
             raise SpecError("process.args", "a program is needed: exec ID PROGRAM [ARGUMENT...]")
         process["args"] = line.operands[1:]
     process = adjusted(process, options)
-    if "user" in options and options["user"]:
+    if options.get("user"):
         process["user"] = user_of(options["user"])
     if options["additional-gids"]:
         groups = [number(text, "--additional-gids") for text in options["additional-gids"]]
@@ -101,5 +101,3 @@ def number(text: str, option: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) > MAX_ID:
         raise SpecError(option, f'"{text}" is not a numeric id')
     return int(text)
-
-

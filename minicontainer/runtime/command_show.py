@@ -85,11 +85,14 @@ def state_of(root: str, identifier: str) -> dict[str, Any]:
 def table_of(states: list[dict[str, Any]]) -> str:
     """Write states in columns."""
     rows = [("ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER")]
-    rows += [
-        (s["id"], str(s["pid"]), s["status"], s["bundle"], s["created"], s["owner"]) for s in states
-    ]
+    rows += [(s["id"], str(s["pid"]), s["status"], s["bundle"], s["created"], s["owner"]) for s in states]
     widths = [max(len(row[column]) for row in rows) + 3 for column in range(6)]
-    return "".join(["".join([cell.ljust(width) for cell, width in zip(row, widths, strict=True)]).rstrip() + "\n" for row in rows])
+    return "".join(
+        [
+            "".join([cell.ljust(width) for cell, width in zip(row, widths, strict=True)]).rstrip() + "\n"
+            for row in rows
+        ]
+    )
 
 
 def processes_of(container: Container) -> list[int]:

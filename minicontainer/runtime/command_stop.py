@@ -5,9 +5,8 @@ See runc(8); kill(1), cgroups(7) "cgroup.freeze".
 
 from __future__ import annotations
 
-import errno
-
 import _signal
+import errno
 
 from minicontainer.errors import Conflict, Error, KernelError
 from minicontainer.linux.process import kill, pidfd_send_signal
@@ -31,7 +30,11 @@ def signal_number(text: str) -> int:
     elif name[:5] in ("RTMIN", "RTMAX"):
         rest = name[5:] or "+0"
         base = _signal.SIGRTMIN if name[:5] == "RTMIN" else _signal.SIGRTMAX
-        if rest[0] in "+-" and rest[1:].isdigit() and _signal.SIGRTMIN <= base + int(rest) <= _signal.SIGRTMAX:
+        if (
+            rest[0] in "+-"
+            and rest[1:].isdigit()
+            and _signal.SIGRTMIN <= base + int(rest) <= _signal.SIGRTMAX
+        ):
             return base + int(rest)
     else:
         found = getattr(_signal, "SIG" + name, None)
@@ -110,5 +113,3 @@ def own_group(container: Container) -> str:
     if not path:
         raise Conflict(f"container {container.identifier} has no cgroup: it cannot be paused")
     return str(path)
-
-

@@ -1,6 +1,7 @@
 """The container's terminal: made on the container's own devpts, its master handed to the caller.
 
-    caller (conmon, shim)  <--- console socket: master ---  first process  --- slave ---> 0, 1, 2, /dev/console
+    caller (conmon, shim)  <--- console socket: master ---  first process  --- slave ---> 0, 1, 2,
+    /dev/console
 
 Implements runtime-spec, config.md "terminal", "consoleSize"; runc's docs/terminals.md; see pty(7), unix(7).
 """

@@ -1,12 +1,12 @@
 """A container as the disk and the kernel know it: one directory of files, and what the kernel says of its process.
 
     <state root>/<id>/state.json    written before the first side effect, then again when the process is known
-                      config.json   the configuration as it was at `create`; later changes in the bundle do not count
-                      start         a FIFO: the first process reads it while it waits to be started
+                      config.json   the configuration as it was at `create`; later changes in the bundle do
+                      not count start         a FIFO: the first process reads it while it waits to be started
                       result        a FIFO: what goes wrong between `start` and execve
 
-The status is never stored: a process that reads `start` is `created`; one that lives and does not, is `running`.
-Whatever dies half-way leaves enough here for `delete --force` to clear all of it.
+The status is never stored: a process that reads `start` is `created`; one that lives and does not, is
+`running`. Whatever dies half-way leaves enough here for `delete --force` to clear all of it.
 
 Implements runtime-spec, runtime.md "State"; see fifo(7), flock(2), pidfd_open(2).
 """
@@ -184,7 +184,9 @@ def make_private_directories(path: str) -> None:
 
 def write_file(path: str, content: bytes) -> None:
     """Write a file that only its owner may read."""
-    fd = posix.open(path, posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_CLOEXEC | posix.O_NOFOLLOW, 0o600)
+    fd = posix.open(
+        path, posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_CLOEXEC | posix.O_NOFOLLOW, 0o600
+    )
     try:
         while content:
             content = content[posix.write(fd, content) :]

@@ -1,7 +1,8 @@
 """tmpcopyup: what a tmpfs hides is copied into it first, so that the directory looks as before and can be written.
 
-Everything is kept: owners, modes, times, links (also several names of one file), devices and extended attributes.
-Only descriptors are followed, so that nothing in the image can lead the copy out of the directory.
+Everything is kept: owners, modes, times, links (also several names of one file), devices and extended
+attributes. Only descriptors are followed, so that nothing in the image can lead the copy out of the
+directory.
 
 See runc(8) "tmpcopyup"; openat(2), fgetxattr(2).
 """
@@ -37,7 +38,9 @@ def copy_tree(root: int, path: str, target: int) -> None:
         posix.close(top)
 
 
-def copy_directory(source: int, target: int, copied: dict[tuple[int, int], str], top: int, where: str) -> None:
+def copy_directory(
+    source: int, target: int, copied: dict[tuple[int, int], str], top: int, where: str
+) -> None:
     """Copy the entries of one directory; `copied` knows the files that have several names."""
     for name in posix.listdir(source):
         status = posix.stat(name, dir_fd=source, follow_symlinks=False)
@@ -79,7 +82,9 @@ def copy_subdirectory(
 def copy_file(source: int, target: int, name: str) -> None:
     """Copy one regular file."""
     reading = posix.open(name, posix.O_RDONLY | O_NOFOLLOW | O_CLOEXEC, dir_fd=source)
-    writing = posix.open(name, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | O_CLOEXEC, 0o600, dir_fd=target)
+    writing = posix.open(
+        name, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | O_CLOEXEC, 0o600, dir_fd=target
+    )
     try:
         while posix.sendfile(writing, reading, None, CHUNK):
             pass

@@ -1,7 +1,8 @@
 """Making a container be nothing again: from what is on disk and in the kernel, never from memory.
 
-Every step can be repeated and skips what is gone, so it does not matter at which point whoever made the container was
-killed, or whether two clear it at once. Processes die by pidfd and by cgroup; nobody polls, nobody sleeps.
+Every step can be repeated and skips what is gone, so it does not matter at which point whoever made the
+container was killed, or whether two clear it at once. Processes die by pidfd and by cgroup; nobody polls,
+nobody sleeps.
 
 Implements runtime-spec, runtime.md "Delete"; see cgroups(7) "cgroup.kill", pidfd_send_signal(2).
 """
@@ -60,8 +61,8 @@ def end_processes(container: Container) -> None:
 def wait_for_end(container: Container, handle: int) -> None:
     """Wait until a killed first process has ended, or has at least left its cgroup.
 
-    The first process of a PID namespace ends only after everybody in it has been collected by its parent; a parent
-    outside that forgets to (of a process that `exec` has started) must not keep the container.
+    The first process of a PID namespace ends only after everybody in it has been collected by its parent; a
+    parent outside that forgets to (of a process that `exec` has started) must not keep the container.
     """
     watch = select.poll()
     watch.register(handle, select.POLLIN)
@@ -70,7 +71,10 @@ def wait_for_end(container: Container, handle: int) -> None:
         if container.record.get("cgroup") and not processes(container.record["cgroup"]):
             return
         if time.monotonic() > deadline:
-            raise Error(f"the first process of {container.identifier} does not end", f"see /proc/{container.pid}/stack")
+            raise Error(
+                f"the first process of {container.identifier} does not end",
+                f"see /proc/{container.pid}/stack",
+            )
 
 
 def owns_cgroup(container: Container) -> bool:

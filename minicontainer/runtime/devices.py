@@ -1,8 +1,8 @@
 """/dev: the device nodes that every container has, and those that its configuration lists.
 
-Nodes are made with mknod, whatever the umask; where that is refused (a user namespace) the host's node is bound onto
-an empty file. The directory is opened inside the root, so a /dev that is a link to the host's stays harmless
-(CVE-2026-41579).
+Nodes are made with mknod, whatever the umask; where that is refused (a user namespace) the host's node is
+bound onto an empty file. The directory is opened inside the root, so a /dev that is a link to the host's
+stays harmless (CVE-2026-41579).
 
 Implements runtime-spec, config-linux.md "Devices" and "Default Devices"; see mknod(2).
 """
@@ -34,8 +34,20 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-DEFAULT_DEVICES = (("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0))
-LINKS = (("fd", "/proc/self/fd"), ("stdin", "/proc/self/fd/0"), ("stdout", "/proc/self/fd/1"), ("stderr", "/proc/self/fd/2"))
+DEFAULT_DEVICES = (
+    ("null", 1, 3),
+    ("zero", 1, 5),
+    ("full", 1, 7),
+    ("random", 1, 8),
+    ("urandom", 1, 9),
+    ("tty", 5, 0),
+)
+LINKS = (
+    ("fd", "/proc/self/fd"),
+    ("stdin", "/proc/self/fd/0"),
+    ("stdout", "/proc/self/fd/1"),
+    ("stderr", "/proc/self/fd/2"),
+)
 KINDS = {"c": S_IFCHR, "u": S_IFCHR, "b": S_IFBLK, "p": S_IFIFO}
 
 
@@ -76,7 +88,9 @@ def make_listed_devices(root: int, devices: list[dict[str, Any]], bind: bool) ->
     for device in devices:
         path: str = device["path"]
         folder_path, _, name = path.rpartition("/")
-        mode = KINDS[device["type"]] | (device.get("fileMode") if device.get("fileMode") is not None else 0o666)
+        mode = KINDS[device["type"]] | (
+            device.get("fileMode") if device.get("fileMode") is not None else 0o666
+        )
         number = posix.makedev(device.get("major") or 0, device.get("minor") or 0)
         folder = make_directories(root, folder_path)
         try:

@@ -2,8 +2,8 @@
 
     runtime --setns(pid), clone3(CLONE_INTO_CGROUP)--> child --setns(all others)--> identity --> execve
 
-The child enters by the pidfd of the container's first process, which cannot come to mean another one. It runs from
-the protected interpreter, is not dumpable, and imports nothing once it is inside.
+The child enters by the pidfd of the container's first process, which cannot come to mean another one. It runs
+from the protected interpreter, is not dumpable, and imports nothing once it is inside.
 
 Implements runc's `exec`; see setns(2) "pidfd", clone3(2).
 """
@@ -25,7 +25,16 @@ from minicontainer.linux.terminals import connect_to
 from minicontainer.oci.check import check_process
 from minicontainer.oci.json_text import loads
 from minicontainer.runtime.cgroup import group_for_exec
-from minicontainer.runtime.channel import FAILED, PID, READY, Channel, channel_pair, failure_report, raise_reported, with_number
+from minicontainer.runtime.channel import (
+    FAILED,
+    PID,
+    READY,
+    Channel,
+    channel_pair,
+    failure_report,
+    raise_reported,
+    with_number,
+)
 from minicontainer.runtime.console import hand_over_terminal, use_terminal
 from minicontainer.runtime.container import PAUSED, RUNNING, Container, open_container, read_file
 from minicontainer.runtime.identity import assume_identity, load_seccomp_filter
@@ -147,7 +156,9 @@ def plan_process(request: ExecRequest, config: dict[str, Any], foreground: bool)
     if linux.get("seccomp"):
         process.seccomp, process.seccomp_flags = compiled_filter(linux["seccomp"], request.root + "/.seccomp")
     if process.terminal and not request.console_socket and not foreground:
-        raise SpecError("process.terminal", "cannot allocate tty if runc will detach without setting console socket")
+        raise SpecError(
+            "process.terminal", "cannot allocate tty if runc will detach without setting console socket"
+        )
     return process
 
 
@@ -216,7 +227,9 @@ def return_home(home: int) -> None:
         posix.close(home)
 
 
-def enter_through_stage(visit: Visit, cgroup: int, runtime_end: Channel, visitor_end: Channel) -> FirstProcess:
+def enter_through_stage(
+    visit: Visit, cgroup: int, runtime_end: Channel, visitor_end: Channel
+) -> FirstProcess:
     """Enter a user namespace first, in a process of its own: only there it has rights over the other namespaces."""
     stage, pidfd = clone3(0, SIGCHLD, cgroup)
     if stage == 0:
@@ -330,5 +343,3 @@ def process_file(path: str) -> dict[str, Any]:
     process = loads(read_file(path))
     check_process(process)
     return process  # type: ignore[return-value]
-
-

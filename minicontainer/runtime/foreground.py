@@ -1,21 +1,26 @@
 """Staying with a container: what `run` and `exec` do until the program ends, when they are not detached.
 
-Signals that we get are the program's; its end is our exit code. The status comes by waitpid(2), which nobody else can
-take from us: the process is our child.
+Signals that we get are the program's; its end is our exit code. The status comes by waitpid(2), which nobody
+else can take from us: the process is our child.
 
 See runc(8) "run"; signal(7), pidfd_open(2).
 """
 
 from __future__ import annotations
 
+import _signal
 import posix
 import select
 
-import _signal
-
 from minicontainer.errors import KernelError
 from minicontainer.linux.process import pidfd_send_signal
-from minicontainer.linux.terminals import raw_mode, receive_descriptor, set_window_size, tcsetattr, window_size
+from minicontainer.linux.terminals import (
+    raw_mode,
+    receive_descriptor,
+    set_window_size,
+    tcsetattr,
+    window_size,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

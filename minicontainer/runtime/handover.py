@@ -43,7 +43,9 @@ class Handover:
         self.state = state  # what hooks get on stdin, but for status and pid
         self.joined: list[tuple[str, int]] = []
         self.console_fd = self.start_fd = self.result_fd = self.rootfs_fd = -1
-        self.parents_fds: list[int] = []  # what the first process inherits and must not keep: locks, directories
+        self.parents_fds: list[
+            int
+        ] = []  # what the first process inherits and must not keep: locks, directories
         self.cgroup_source = ""
         self.bind_devices = False
         self.last_capability = 40

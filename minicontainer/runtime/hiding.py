@@ -1,7 +1,8 @@
 """Masked and read-only paths: parts of /proc and /sys that a container may not see or not change.
 
-A masked file becomes /dev/null, a masked directory an empty read-only tmpfs; a missing path is skipped. What covers a
-file is proven to be the null device before it is used (CVE-2025-31133), and every target is held by descriptor.
+A masked file becomes /dev/null, a masked directory an empty read-only tmpfs; a missing path is skipped. What
+covers a file is proven to be the null device before it is used (CVE-2025-31133), and every target is held by
+descriptor.
 
 Implements runtime-spec, config-linux.md "Masked Paths" and "Readonly Paths".
 """

@@ -1,7 +1,7 @@
 """Hooks: programs that the configuration wants to be run at six points of a container's life.
 
-A hook gets the container's state on stdin, exactly the environment that is written for it, the bundle as its working
-directory and no descriptor of ours. Its time is bounded when it says so.
+A hook gets the container's state on stdin, exactly the environment that is written for it, the bundle as its
+working directory and no descriptor of ours. Its time is bounded when it says so.
 
 Implements runtime-spec, config.md "POSIX-platform Hooks", and runtime.md "Lifecycle".
 """
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import posix
 import select
-import time
 
 from minicontainer.errors import Error
 from minicontainer.linux.process import SIGCHLD, clone3, execve, pidfd_send_signal
@@ -77,7 +76,9 @@ def become_hook(hook: dict[str, Any], state: dict[str, Any], streams: tuple[int,
         posix.dup2(output_of_hooks(state, "stderr", f"/proc/self/fd/{said}"), 2)
         if folder:
             posix.chdir(folder)
-        variables = dict([(entry.partition("=")[0], entry.partition("=")[2]) for entry in hook.get("env") or []])
+        variables = dict(
+            [(entry.partition("=")[0], entry.partition("=")[2]) for entry in hook.get("env") or []]
+        )
         execve(hook["path"], hook.get("args") or [hook["path"]], variables)
     except OSError as problem:
         posix.write(2, f"{hook['path']}: {posix.strerror(problem.errno or 0)}".encode())

@@ -1,10 +1,11 @@
 """From the runtime's own powers to the user's program's: the last steps before execve, for `run` and for `exec`.
 
-    keyring -> scheduling -> no_new_privs -> [seccomp] -> bounding set -> ids -> capabilities -> chdir -> [seccomp]
+    keyring -> scheduling -> no_new_privs -> [seccomp] -> bounding set -> ids -> capabilities -> chdir ->
+    [seccomp]
 
-Each line needs what the next one takes away: a filter needs CAP_SYS_ADMIN unless no_new_privs is set, dropping from
-the bounding set needs CAP_SETPCAP, changing ids needs CAP_SETUID; ambient capabilities come last, because they must
-be permitted and inheritable first.
+Each line needs what the next one takes away: a filter needs CAP_SYS_ADMIN unless no_new_privs is set,
+dropping from the bounding set needs CAP_SETPCAP, changing ids needs CAP_SETUID; ambient capabilities come
+last, because they must be permitted and inheritable first.
 
 Implements runtime-spec, config.md "Process"; see capabilities(7), credentials(7).
 """
@@ -109,7 +110,8 @@ def become_user(uid: int, gid: int, groups: list[int] | None) -> None:
         if groups is not None:
             setgroups(groups)
     except KernelError as problem:
-        # A user namespace made without privileges has setgroups denied; nothing was asked for, nothing is lost.
+        # A user namespace made without privileges has setgroups denied; nothing was asked for, nothing is
+        # lost.
         if groups or problem.errno != errno.EPERM:
             raise
     setresgid(gid, gid, gid)
@@ -164,7 +166,11 @@ def give_standard_streams(uid: int) -> None:
     for fd in STANDARD_STREAMS:
         try:
             status = posix.fstat(fd)
-            if status.st_uid != uid and status.st_rdev != (1 << 8 | 3) and status.st_mode & 0o170000 != 0o140000:
+            if (
+                status.st_uid != uid
+                and status.st_rdev != (1 << 8 | 3)
+                and status.st_mode & 0o170000 != 0o140000
+            ):
                 fchown(fd, uid, -1)
         except OSError as problem:
             if problem.errno not in (errno.EINVAL, errno.EPERM, errno.EROFS, errno.EBADF):

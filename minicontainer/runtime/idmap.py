@@ -1,7 +1,7 @@
 """Ids in user namespaces: who inside is whom outside, for processes and, with idmapped mounts, for files.
 
-As root the map is written directly. An ordinary user may map only itself, or the ranges that /etc/subuid grants,
-which the setuid programs newuidmap and newgidmap then write.
+As root the map is written directly. An ordinary user may map only itself, or the ranges that /etc/subuid
+grants, which the setuid programs newuidmap and newgidmap then write.
 
 See user_namespaces(7), newuidmap(1), mount_setattr(2) "ID-mapped mounts", time_namespaces(7).
 """
@@ -58,7 +58,10 @@ def map_ids_by_helper(pid: int, uid_mappings: Mappings, gid_mappings: Mappings) 
     from minicontainer.linux.programs import run
 
     # What the first try has written stays: only the map that is still empty is asked for.
-    for program, kind, mappings in (("newuidmap", "uid_map", uid_mappings), ("newgidmap", "gid_map", gid_mappings)):
+    for program, kind, mappings in (
+        ("newuidmap", "uid_map", uid_mappings),
+        ("newgidmap", "gid_map", gid_mappings),
+    ):
         with open(f"/proc/{pid}/{kind}", "rb", buffering=0) as file:
             if not mappings or file.read(1):
                 continue
@@ -74,8 +77,8 @@ def set_time_offsets(pid: int, offsets: dict[str, dict[str, int]]) -> None:
 def copy_sources(plan: InitPlan, cgroup_source: str) -> None:
     """Copy, on the host's side, the mounts that the first process could not.
 
-    These are the idmapped ones, and all in a user namespace, where a source below somebody's private directory could
-    not even be reached.
+    These are the idmapped ones, and all in a user namespace, where a source below somebody's private
+    directory could not even be reached.
     """
     all_of_them = plan.namespaces.has("user")
     for entry in plan.mounts:
@@ -107,7 +110,9 @@ def user_namespace_for(entry: MountPlan, plan: InitPlan) -> int:
     uid_mappings = entry.uid_mappings or plan.namespaces.uid_mappings
     gid_mappings = entry.gid_mappings or plan.namespaces.gid_mappings
     if not uid_mappings or not gid_mappings:
-        raise SpecError("mounts", f'"{entry.destination}": idmap needs mappings, its own or those of a user namespace')
+        raise SpecError(
+            "mounts", f'"{entry.destination}": idmap needs mappings, its own or those of a user namespace'
+        )
     return make_user_namespace(uid_mappings, gid_mappings)
 
 

@@ -1,19 +1,18 @@
 """The container's first process: from a fresh clone to the user's program.
 
-`become_container` reads from top to bottom as the birth of a container. The order is not free; each step says what
-must already be true before it. Nothing is imported here any more: the parent has loaded everything, and the door to
-further imports is shut before the container's root is entered.
+`become_container` reads from top to bottom as the birth of a container. The order is not free; each step says
+what must already be true before it. Nothing is imported here any more: the parent has loaded everything, and
+the door to further imports is shut before the container's root is entered.
 
 Implements runtime-spec, runtime.md "Lifecycle" steps 3 to 8; see namespaces(7), pivot_root(2).
 """
 
 from __future__ import annotations
 
+import _signal
 import errno
 import posix
 import sys
-
-import _signal
 
 from minicontainer.errors import KernelError, SpecError
 from minicontainer.linux import mounts as m
@@ -86,7 +85,8 @@ def enter_namespaces(handover: Handover) -> None:
     for kind, fd in handover.joined:
         setns(fd, KINDS[kind][0])
         posix.close(fd)
-    # Only now: a cgroup namespace has its root where the process is, and clone3 moves it after copying namespaces.
+    # Only now: a cgroup namespace has its root where the process is, and clone3 moves it after copying
+    # namespaces.
     if handover.plan.namespaces.new & CLONE_NEWCGROUP:
         unshare(CLONE_NEWCGROUP)
     setsid()
@@ -114,7 +114,8 @@ def keep_mounts_to_ourselves(propagation: int) -> None:
 
     mount_namespaces(7), "Shared subtrees"
     """
-    # Before any other mount: systemd makes / shared, and a mount made in a shared tree appears on the host as well.
+    # Before any other mount: systemd makes / shared, and a mount made in a shared tree appears on the host as
+    # well.
     shared = propagation & m.MS_SHARED
     mount(None, "/", None, (m.MS_SHARED if shared else m.MS_SLAVE) | m.MS_REC, None)
 
@@ -206,8 +207,8 @@ def leave_old_root() -> None:
     """Swap the roots, then take the old one away, which now lies on top of ours."""
     old = posix.open("/", O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC)
     pivot_root(".", ".")
-    # "." is still ours for mount(2): the old root must be gone to. It becomes a slave before it is taken away, or
-    # its peers, which are the host's own mounts, would be taken away with it.
+    # "." is still ours for mount(2): the old root must be gone to. It becomes a slave before it is taken
+    # away, or its peers, which are the host's own mounts, would be taken away with it.
     posix.fchdir(old)
     mount(None, ".", None, m.MS_SLAVE | m.MS_REC, None)
     umount2(".", m.MNT_DETACH)
@@ -325,7 +326,9 @@ def become_program(handover: Handover, channel: Channel) -> None:
             posix._exit(FAILURE)
     if handover.plan.hooks.get("startContainer"):
         wanted = [{"env": process.env, **hook} for hook in handover.plan.hooks["startContainer"]]
-        hooks.run_hooks("startContainer", wanted, {**handover.state, "status": "created", "pid": posix.getpid()}, "")
+        hooks.run_hooks(
+            "startContainer", wanted, {**handover.state, "status": "created", "pid": posix.getpid()}, ""
+        )
     reset_signals()
     if not process.args:
         raise SpecError("process", "is missing: there is no program to start")
@@ -361,4 +364,3 @@ def start_program(handover: Handover, channel: Channel) -> None:
 
     watched = witnesses and handover.start_fd < 0
     execve(handover.program, handover.plan.process.args, handover.environment, catch_up if watched else None)
-

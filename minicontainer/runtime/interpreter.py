@@ -1,9 +1,9 @@
 """The interpreter that enters a container is never a file that the container could write to.
 
-A program in the container can open /proc/PID/exe of whoever enters, and later write through it: for runc that was
-runc (CVE-2019-5736), for us it would be the host's Python. So the runtime runs from a read-only overlay of the
-interpreter's directory, mounted once per boot, where the same attack gets EROFS; where no overlay can be mounted,
-from a sealed copy in memory, where it gets EPERM.
+A program in the container can open /proc/PID/exe of whoever enters, and later write through it: for runc that
+was runc (CVE-2019-5736), for us it would be the host's Python. So the runtime runs from a read-only overlay
+of the interpreter's directory, mounted once per boot, where the same attack gets EROFS; where no overlay can
+be mounted, from a sealed copy in memory, where it gets EPERM.
 
 See overlayfs(5), memfd_create(2) "File sealing"; docs/decisions/0002.
 """

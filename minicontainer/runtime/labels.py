@@ -2,7 +2,8 @@
 
 They are written through a procfs that we mounted ourselves, so nothing in the container can fake the file.
 
-Implements runtime-spec, config.md "apparmorProfile", "selinuxLabel"; see apparmor(7), <Documentation/admin-guide/LSM>.
+Implements runtime-spec, config.md "apparmorProfile", "selinuxLabel"; see apparmor(7),
+<Documentation/admin-guide/LSM>.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ def set_exec_label(apparmor: str, selinux: str) -> None:
 def check_labels(apparmor: str, selinux: str, mount_label: str) -> None:
     """Refuse labels that this machine's kernel cannot honour; called before anything is made. Raises Unsupported."""
     if apparmor and apparmor != "unconfined" and not has_apparmor():
-        raise Unsupported(f'process.apparmorProfile: "{apparmor}" was asked for, but AppArmor is not enabled on this machine')
+        raise Unsupported(
+            f'process.apparmorProfile: "{apparmor}" was asked for, but AppArmor is not enabled on this machine'
+        )
     if (selinux or mount_label) and not posix.access("/sys/fs/selinux/enforce", posix.F_OK):
         field = "process.selinuxLabel" if selinux else "linux.mountLabel"
         raise Unsupported(f"{field}: was given, but SELinux is not enabled on this machine")

@@ -1,7 +1,7 @@
 """create, start, run: the life of a container up to its own program.
 
-The intent is written down before the first side effect, and every side effect follows from what is written, so that
-`delete --force` can clear what a command that was killed left behind.
+The intent is written down before the first side effect, and every side effect follows from what is written,
+so that `delete --force` can clear what a command that was killed left behind.
 
 Implements runtime-spec, runtime.md "Lifecycle".
 """
@@ -19,11 +19,19 @@ from minicontainer.linux.descriptors import close_on_exec_from
 from minicontainer.linux.prctl import PR_SET_DUMPABLE, prctl
 from minicontainer.linux.process import start_time
 from minicontainer.linux.terminals import connect_to
-from minicontainer.runtime.bundle import absolute, load_config
 from minicontainer.runtime.activation import pass_on_activation
+from minicontainer.runtime.bundle import absolute, load_config
 from minicontainer.runtime.cgroup import Group, apply_resources, cgroup_path, create_group, planned_groups
 from minicontainer.runtime.cgroup_paths import root, whole_path
-from minicontainer.runtime.container import CREATED, SPEC_VERSION, STOPPED, Container, open_container, write_file
+from minicontainer.runtime.channel import GO
+from minicontainer.runtime.container import (
+    CREATED,
+    SPEC_VERSION,
+    STOPPED,
+    Container,
+    open_container,
+    write_file,
+)
 from minicontainer.runtime.destroy import clear, run_poststop
 from minicontainer.runtime.handover import Handover
 from minicontainer.runtime.hooks import run_hooks
@@ -31,7 +39,6 @@ from minicontainer.runtime.idmap import copy_sources
 from minicontainer.runtime.mounting import copy_of_tree
 from minicontainer.runtime.plan import InitPlan
 from minicontainer.runtime.seccomp_cache import compiled_filter
-from minicontainer.runtime.channel import GO
 from minicontainer.runtime.spawn import FirstProcess, converse, spawn
 from minicontainer.trace.events import step
 
@@ -118,7 +125,8 @@ def secure_ourselves(preserve_fds: int) -> None:
         except OSError:
             raise SpecError("--preserve-fds", f"descriptor {fd} is not open") from None
     if posix.geteuid() == 0:
-        # For others a process that is not dumpable has files in /proc that are root's: no map could be written.
+        # For others a process that is not dumpable has files in /proc that are root's: no map could be
+        # written.
         prctl(PR_SET_DUMPABLE, 0)
     close_on_exec_from(3 + preserve_fds)
 
@@ -135,7 +143,9 @@ def make_plan(request: CreateRequest, config: dict[str, Any], bundle: str) -> In
     pass_on_activation(plan)
     seccomp = (config.get("linux") or {}).get("seccomp")
     if seccomp:
-        plan.process.seccomp, plan.process.seccomp_flags = compiled_filter(seccomp, request.root + "/.seccomp")
+        plan.process.seccomp, plan.process.seccomp_flags = compiled_filter(
+            seccomp, request.root + "/.seccomp"
+        )
     return plan
 
 
@@ -181,7 +191,12 @@ def record_intent(container: Container, plan: InitPlan, raw: bytes, bundle: str)
 def prepare(container: Container, plan: InitPlan, console: int, waits_for_start: bool) -> Handover:
     """Open on the host's side what the first process takes with it."""
     record = container.record
-    state = {"ociVersion": SPEC_VERSION, "id": record["id"], "bundle": record["bundle"], "annotations": plan.annotations}
+    state = {
+        "ociVersion": SPEC_VERSION,
+        "id": record["id"],
+        "bundle": record["bundle"],
+        "annotations": plan.annotations,
+    }
     handover = Handover(plan, state)
     handover.console_fd = console
     handover.last_capability = last_capability()
@@ -208,7 +223,9 @@ def make_cgroup(container: Container, config: dict[str, Any]) -> Group | None:
     """Make the cgroup and set its limits, before anything runs in it."""
     linux = config.get("linux") or {}
     resources = linux.get("resources") or {}
-    group = create_group(container.record["cgroup"] or None, resources, required=bool(linux.get("cgroupsPath")))
+    group = create_group(
+        container.record["cgroup"] or None, resources, required=bool(linux.get("cgroupsPath"))
+    )
     if group is None:
         container.record["cgroup"] = ""
     else:
@@ -334,7 +351,9 @@ def owner_name(uid: int) -> str:
 def timestamp() -> str:
     """Write the present time as RFC 3339 has it, to the nanosecond, in UTC."""
     now = time.time_ns()
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now // 1_000_000_000)) + f".{now % 1_000_000_000:09d}Z"
+    return (
+        time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now // 1_000_000_000)) + f".{now % 1_000_000_000:09d}Z"
+    )
 
 
 def write_pid_file(path: str, pid: int) -> None:
@@ -343,5 +362,3 @@ def write_pid_file(path: str, pid: int) -> None:
     beside = f"{folder}/.{name}" if folder else f".{name}"
     write_file(beside, str(pid).encode())
     posix.rename(beside, path)
-
-

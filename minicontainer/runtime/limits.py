@@ -1,7 +1,7 @@
 """Limits of a process: what setrlimit(2) knows, and the OOM killer's score.
 
-They are set while the process has the host's rights and ids: inside a user namespace the right to raise a limit is
-gone, and of a process that has changed its ids they could not be set from outside either.
+They are set while the process has the host's rights and ids: inside a user namespace the right to raise a
+limit is gone, and of a process that has changed its ids they could not be set from outside either.
 
 Implements runtime-spec, config.md "rlimits", "oomScoreAdj"; see prlimit(2), proc(5) "oom_score_adj".
 """

@@ -1,7 +1,7 @@
 """The log of a command: the file that `--log` names, for the program that called us, and one line on stderr.
 
-Several processes append to the same file, so a message is one write(2). The caller shows its user the last message of
-level error.
+Several processes append to the same file, so a message is one write(2). The caller shows its user the last
+message of level error.
 
 See runc(8) "--log", "--log-format".
 """

@@ -1,8 +1,8 @@
 """Mount options, as /etc/fstab and the runtime-spec write them, turned into what the mount calls take.
 
 A word is one of: an attribute of the mount (`nosuid`; with an r before it, of all mounts below as well), a
-propagation type (`rslave`), a flag of the file system (`sync`), a word of ours (`tmpcopyup`, `idmap`), or it is data
-for the file system itself (`size=64k`), which then judges it.
+propagation type (`rslave`), a flag of the file system (`sync`), a word of ours (`tmpcopyup`, `idmap`), or it
+is data for the file system itself (`size=64k`), which then judges it.
 
 Implements runtime-spec, config.md "Linux mount options"; see mount(8), mount_setattr(2).
 """

@@ -1,7 +1,7 @@
 """Mounting one entry of `mounts` inside a root that may be hostile.
 
-Every mount is made first, shaped while nobody can see it, and then put onto a *descriptor* that was resolved inside
-the root: whatever the image's links say, or somebody swaps meanwhile, it cannot land on the host.
+Every mount is made first, shaped while nobody can see it, and then put onto a *descriptor* that was resolved
+inside the root: whatever the image's links say, or somebody swaps meanwhile, it cannot land on the host.
 
 Implements runtime-spec, config.md "Mounts"; see fsopen(2), open_tree(2), move_mount(2), mount_setattr(2).
 """
@@ -55,7 +55,9 @@ def new_filesystem(kind: str, source: str, data: list[tuple[str, str | None]], a
     try:
         m.fsconfig(context, m.FSCONFIG_SET_STRING, "source", source, 0)
         for key, value in data:
-            m.fsconfig(context, m.FSCONFIG_SET_STRING if value is not None else m.FSCONFIG_SET_FLAG, key, value, 0)
+            m.fsconfig(
+                context, m.FSCONFIG_SET_STRING if value is not None else m.FSCONFIG_SET_FLAG, key, value, 0
+            )
         if attributes & m.MOUNT_ATTR_RDONLY and kind not in KERNEL_FILESYSTEMS:
             m.fsconfig(context, m.FSCONFIG_SET_FLAG, "ro", None, 0)
         m.fsconfig(context, m.FSCONFIG_CMD_CREATE, None, None, 0)
@@ -90,10 +92,14 @@ def mount_on_real_directory(root: int, plan: MountPlan) -> None:
     try:
         if not exists_in_root(root, name):
             posix.close(make_directories(root, name))
-        target = openat2(root, name, O_PATH | O_DIRECTORY | O_NOFOLLOW, 0, RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS)
+        target = openat2(
+            root, name, O_PATH | O_DIRECTORY | O_NOFOLLOW, 0, RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS
+        )
     except KernelError as problem:
         if problem.errno in (errno.ELOOP, errno.ENOTDIR):
-            raise Refused(f"{plan.kind} must be mounted on an ordinary directory, {name} is not one") from None
+            raise Refused(
+                f"{plan.kind} must be mounted on an ordinary directory, {name} is not one"
+            ) from None
         raise
     mount_fd = new_filesystem(plan.kind, plan.source, plan.options.data, plan.options.set)
     finish(mount_fd, target, plan.options)
@@ -148,11 +154,14 @@ def place(root: int, plan: MountPlan, mount_fd: int) -> None:
 
 def refuse_in_proc(target: int, plan: MountPlan, mount_fd: int = -1) -> None:
     """Refuse what would fake /proc: we and the kernel's security modules write to files there."""
-    if plan.destination.strip("/") == "proc" and (mount_fd < 0 or filesystem_magic(mount_fd) != PROC_SUPER_MAGIC):
+    if plan.destination.strip("/") == "proc" and (
+        mount_fd < 0 or filesystem_magic(mount_fd) != PROC_SUPER_MAGIC
+    ):
         raise Refused(f'"{plan.source}" cannot be mounted on /proc: only a proc file system may be there')
     if filesystem_magic(target) != PROC_SUPER_MAGIC:
         return
-    # The host's /proc is still the one at /proc here: it names the target, as seen from the container's own proc.
+    # The host's /proc is still the one at /proc here: it names the target, as seen from the container's own
+    # proc.
     inside = posix.readlink(f"/proc/self/fd/{target}").partition("/proc/")[2]
     if inside and inside not in REPLACEABLE_IN_PROC:
         raise Refused(f'"{plan.destination}" cannot be mounted because it is inside /proc')
@@ -174,8 +183,8 @@ def finish(mount_fd: int, target: int, options: MountOptions) -> None:
 def change_attributes(mount_fd: int, options: MountOptions) -> None:
     """Change the attributes of a copied mount.
 
-    A user namespace locks the attributes of mounts that it inherits: clearing one of them is then given up, because
-    `rw` or `suid` in a list of options asks for a default, not for the impossible.
+    A user namespace locks the attributes of mounts that it inherits: clearing one of them is then given up,
+    because `rw` or `suid` in a list of options asks for a default, not for the impossible.
     """
     if not options.set and not options.clear:
         return

@@ -1,7 +1,7 @@
 """The command line of runc, which podman, containerd and cri-o speak: commands, their options, and a parser for them.
 
-The parser is ours because argparse costs more than a tenth of a container's start. An option takes a value (its
-default here is a string, or a list when it may be repeated) or is a switch (False).
+The parser is ours because argparse costs more than a tenth of a container's start. An option takes a value
+(its default here is a string, or a list when it may be repeated) or is a switch (False).
 
 See runc(8); docs/runtime.md for what each option does.
 """
@@ -165,7 +165,13 @@ def check_operands(line: CommandLine) -> None:
     least, most = OPERANDS[line.command]
     count = len(line.operands)
     if count < least or (most is not None and count > most):
-        wanted = f"exactly {least}" if least == most else f"at least {least}" if most is None else f"{least} to {most}"
+        wanted = (
+            f"exactly {least}"
+            if least == most
+            else f"at least {least}"
+            if most is None
+            else f"{least} to {most}"
+        )
         raise Error(f'"{line.command}" requires {wanted} argument(s), {count} given')
 
 

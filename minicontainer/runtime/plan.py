@@ -1,7 +1,7 @@
 """What the container's first process is going to do, decided before it exists.
 
-All reading and judging of config.json happens here, in the parent and on the host's side. The child gets a plan of
-plain values: once it is inside, nothing may be imported or looked up any more.
+All reading and judging of config.json happens here, in the parent and on the host's side. The child gets a
+plan of plain values: once it is inside, nothing may be imported or looked up any more.
 
 Implements runtime-spec, config.md and config-linux.md.
 """
@@ -91,7 +91,9 @@ class ProcessPlan:
         self.apparmor: str = process.get("apparmorProfile") or ""
         self.selinux: str = process.get("selinuxLabel") or ""
         ioprio = process.get("ioPriority")
-        self.ioprio: tuple[str, int] | None = (ioprio["class"], ioprio.get("priority") or 0) if ioprio else None
+        self.ioprio: tuple[str, int] | None = (
+            (ioprio["class"], ioprio.get("priority") or 0) if ioprio else None
+        )
         self.scheduler = scheduler_attributes(process["scheduler"]) if process.get("scheduler") else None
         self.affinity: dict[str, str] = process.get("execCPUAffinity") or {}
         self.keep_groups = False
@@ -192,7 +194,9 @@ class InitPlan:
         self.preserve_fds = 0
         if not self.namespaces.has("mount"):
             # Without one every mount below would happen on the host (R32).
-            raise SpecError("linux.namespaces", "a mount namespace is missing: the container's mounts would be the host's")
+            raise SpecError(
+                "linux.namespaces", "a mount namespace is missing: the container's mounts would be the host's"
+            )
 
 
 def scheduler_attributes(scheduler: dict[str, Any]) -> tuple[int, ...]:

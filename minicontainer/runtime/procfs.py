@@ -1,7 +1,8 @@
 """A procfs of our own, for what the runtime itself writes there after the container's files are in reach.
 
-The container's /proc may be faked by its image or by a volume (CVE-2019-16884, CVE-2025-52881). This one is mounted
-nowhere: only a descriptor leads to it, and its magic number and that of every file in it are verified.
+The container's /proc may be faked by its image or by a volume (CVE-2019-16884, CVE-2025-52881). This one is
+mounted nowhere: only a descriptor leads to it, and its magic number and that of every file in it are
+verified.
 
 See fsopen(2), proc(5).
 """

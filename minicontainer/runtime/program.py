@@ -1,7 +1,7 @@
 """What is looked up inside the container before the user's program starts: the program itself, and HOME.
 
-Nothing here trusts the image: files are opened without following magic links, a FIFO cannot block, sizes are bounded,
-and no name service of the image is ever consulted (CVE-2019-14271).
+Nothing here trusts the image: files are opened without following magic links, a FIFO cannot block, sizes are
+bounded, and no name service of the image is ever consulted (CVE-2019-14271).
 
 See execvp(3) for the search, passwd(5).
 """

@@ -1,7 +1,7 @@
 """Compiled seccomp filters, kept by the digest of what they were compiled from.
 
-Compiling Docker's profile takes longer than starting a container; the same profile comes again and again. The cache
-lies beside the containers' state, ends with the boot, and belongs to the one user who may write there.
+Compiling Docker's profile takes longer than starting a container; the same profile comes again and again. The
+cache lies beside the containers' state, ends with the boot, and belongs to the one user who may write there.
 
 See seccomp(2); docs/decisions for why the compiler is ours.
 """

@@ -1,8 +1,10 @@
 """seccomp's user notification: the filter asks a program on the host, which needs the filter's descriptor.
 
-    first process --loads the filter--> number N --pipe--> runtime --pidfd_getfd(N)--> descriptor --socket--> listener
+    first process --loads the filter--> number N --pipe--> runtime --pidfd_getfd(N)--> descriptor --socket-->
+    listener
 
-The runtime fetches it, because the first process could not send it: its own system calls may be the ones asked about.
+The runtime fetches it, because the first process could not send it: its own system calls may be the ones
+asked about.
 
 Implements runtime-spec, config-linux.md "Seccomp", "The Container Process State"; see seccomp_unotify(2).
 """
@@ -26,7 +28,9 @@ if TYPE_CHECKING:
 RECEIVER = "run.oci.seccomp.receiver"
 
 
-def hand_over_listener(first: FirstProcess, number: int, state: dict[str, Any], config: dict[str, Any]) -> None:
+def hand_over_listener(
+    first: FirstProcess, number: int, state: dict[str, Any], config: dict[str, Any]
+) -> None:
     """Give the descriptor `number` of the first process to the listener that the configuration names."""
     seccomp = config["linux"]["seccomp"]
     path = seccomp.get("listenerPath") or (config.get("annotations") or {}).get(RECEIVER)

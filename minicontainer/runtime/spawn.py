@@ -161,7 +161,9 @@ def open_namespace(kind: str, path: str) -> int:
         return posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
     except OSError as problem:
         what = posix.strerror(problem.errno or 0).lower()
-        raise SpecError("linux.namespaces", f'the {kind} namespace at "{path}" cannot be opened: {what}') from None
+        raise SpecError(
+            "linux.namespaces", f'the {kind} namespace at "{path}" cannot be opened: {what}'
+        ) from None
 
 
 def enter_pid_namespace(handover: Handover) -> int:
@@ -176,7 +178,9 @@ def enter_pid_namespace(handover: Handover) -> int:
     return -1
 
 
-def spawn_through_stage(handover: Handover, cgroup: int, runtime_end: Channel, init_end: Channel) -> FirstProcess:
+def spawn_through_stage(
+    handover: Handover, cgroup: int, runtime_end: Channel, init_end: Channel
+) -> FirstProcess:
     """Start the stage, do for it what only the host's side can do, and take over the process that it makes."""
     stage, pidfd = clone3(0, SIGCHLD, cgroup)
     if stage == 0:

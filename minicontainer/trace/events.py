@@ -1,8 +1,9 @@
 """The story of a command: steps, kernel calls, decisions and messages, told to whoever watches.
 
-The code that acts marks its functions (`@step` here, `@kernel_call` in `linux.kernel`) and knows nobody who listens.
-With no witness a mark costs less than a microsecond. The stack of steps is kept even when nobody watches:
-a failure in a process that may not import anything any more is reported by the step in which it happened.
+The code that acts marks its functions (`@step` here, `@kernel_call` in `linux.kernel`) and knows nobody who
+listens. With no witness a mark costs less than a microsecond. The stack of steps is kept even when nobody
+watches: a failure in a process that may not import anything any more is reported by the step in which it
+happened.
 
 See docs/explain.md.
 """

@@ -1,9 +1,9 @@
 """The trace file: the story as JSON lines, written by several processes at once.
 
-One descriptor, opened with O_APPEND, is shared by all of them: each event is a single write(2), so lines never mix.
-It is close-on-exec, so that the user's program never sees it. Telling an event imports nothing.
-Descriptors among a call's arguments are told as `[number, what it names]`, looked up at the moment of the call
-through a /proc that was opened before the container's own root took its place.
+One descriptor, opened with O_APPEND, is shared by all of them: each event is a single write(2), so lines
+never mix. It is close-on-exec, so that the user's program never sees it. Telling an event imports nothing.
+Descriptors among a call's arguments are told as `[number, what it names]`, looked up at the moment of the
+call through a /proc that was opened before the container's own root took its place.
 
 See open(2), "O_APPEND"; proc(5), "/proc/PID/fd".
 """
@@ -102,7 +102,8 @@ class TraceFile:
     def target(self, number: int) -> str:
         """Say what a descriptor of this process names, or nothing when that cannot be seen from here."""
         try:
-            # /proc/self of this /proc: right in a process of a new PID namespace too, because the mount is the host's.
+            # /proc/self of this /proc: right in a process of a new PID namespace too, because the mount is
+            # the host's.
             return posix.readlink(f"self/fd/{number}", dir_fd=self.proc)
         except OSError:
             return ""

@@ -13,7 +13,8 @@ from _json import encode_basestring_ascii as quoted
 def dumps(value: object) -> str:
     """Write a value of str, int, float, bool, None, list, tuple and dict as compact JSON.
 
-    Bytes are written as text, undecodable ones as lone surrogates (PEP 383). Raises TypeError for anything else.
+    Bytes are written as text, undecodable ones as lone surrogates (PEP 383). Raises TypeError for anything
+    else.
     """
     if isinstance(value, str):
         return quoted(value)

@@ -31,7 +31,11 @@ FORBIDDEN = {
 def modules_after(*words: str) -> tuple[int, set[str]]:
     program = PROGRAM.format(package=str(PACKAGE), libraries="", words=list(words))
     done = subprocess.run(
-        [sys.executable, "-I", "-S", "-X", "utf8", "-c", program], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-I", "-S", "-X", "utf8", "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
     )
     code, names = json.loads(done.stderr.replace("'", '"'))
     return code, set(names)

@@ -55,7 +55,10 @@ def test_what_the_quick_parser_reads_click_reads_the_same_way(line: list[str]) -
     ("line", "expected"),
     [
         (["busybox"], {"image": "busybox", "command": []}),
-        (["-it", "busybox", "sh", "-c", "ls -l"], {"tty": True, "interactive": True, "command": ["sh", "-c", "ls -l"]}),
+        (
+            ["-it", "busybox", "sh", "-c", "ls -l"],
+            {"tty": True, "interactive": True, "command": ["sh", "-c", "ls -l"]},
+        ),
         (["-e", "A=1", "--env=B", "-eC=3", "busybox"], {"env": ["A=1", "B", "C=3"]}),
         (["--rootfs", "/x", "--", "-l"], {"rootfs": "/x", "image": "-l"}),
         (["-itu", "5", "busybox"], {"user": "5", "interactive": True}),
@@ -81,7 +84,9 @@ def test_a_command_takes_no_more_words_than_it_names() -> None:
         options.parse(options.COMMANDS["explain"], [])
 
 
-@pytest.mark.parametrize(("line", "name"), [(["run", "x"], "run"), (["system", "reset"], "system reset"), (["version"], "version")])
+@pytest.mark.parametrize(
+    ("line", "name"), [(["run", "x"], "run"), (["system", "reset"], "system reset"), (["version"], "version")]
+)
 def test_a_command_of_one_or_two_words_is_found(line: list[str], name: str) -> None:
     assert options.find(line)[0] == name
 
@@ -103,11 +108,17 @@ def test_help_names_every_command_and_option(capsys: pytest.CaptureFixture[str])
     assert all(name.split()[0] in shown for name in options.COMMANDS)
     assert answer(["run", "--help"]) == 0
     shown = capsys.readouterr().out
-    assert all(option.words[-1] in shown and option.about.split()[0] in shown for option in options.RUN_OPTIONS)
+    assert all(
+        option.words[-1] in shown and option.about.split()[0] in shown for option in options.RUN_OPTIONS
+    )
 
 
-@pytest.mark.parametrize(("line", "code"), [(["run", "--foo"], 125), (["nothing"], 1), (["version", "more"], 1)])
-def test_a_mistake_is_one_message_and_dockers_exit_code(line: list[str], code: int, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("line", "code"), [(["run", "--foo"], 125), (["nothing"], 1), (["version", "more"], 1)]
+)
+def test_a_mistake_is_one_message_and_dockers_exit_code(
+    line: list[str], code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(line) == code
     shown = capsys.readouterr()
     assert shown.out == ""

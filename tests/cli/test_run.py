@@ -26,7 +26,9 @@ pytestmark = pytest.mark.requires("root", "cgroup2")
 
 
 def mini(*words: str, **options: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([COMMAND, *words], capture_output=True, text=True, timeout=TIMEOUT, check=False, **options)  # type: ignore[call-overload]
+    return subprocess.run(
+        [COMMAND, *words], capture_output=True, text=True, timeout=TIMEOUT, check=False, **options
+    )  # type: ignore[call-overload]
 
 
 def output(*words: str) -> str:
@@ -48,7 +50,16 @@ def test_the_first_container_says_hello() -> None:
 
 def test_the_exit_code_is_the_programs() -> None:
     assert mini("run", "busybox", "sh", "-c", "exit 7").returncode == 7
-    assert mini("run", "busybox", "sh", "-c", "kill -9 $$").returncode == 137
+
+
+def test_a_program_that_a_signal_ended_has_128_and_its_number() -> None:
+    name = f"signalled-{os.getpid()}"
+    words = [COMMAND, "run", "--name", name, "busybox", "sh", "-c", "echo started; sleep 1000"]
+    with subprocess.Popen(words, text=True, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "started\n"
+        subprocess.run([RUNTIME, "kill", name, "KILL"], check=True, timeout=TIMEOUT)
+        assert process.wait(TIMEOUT) == 137
 
 
 @pytest.mark.parametrize(
@@ -74,9 +85,23 @@ def test_a_mistake_is_said_in_one_line(words: list[str], code: int, said: str) -
 
 
 def test_what_is_asked_for_is_given() -> None:
-    script = "hostname; id -u; id -g; pwd; echo $A $B; cat /proc/1/comm"
-    words = ["--hostname", "web", "-u", "1000:50", "-w", "/tmp", "-e", "A=1", "-eB=2", "busybox", "sh", "-c", script]
-    assert output(*words).split() == ["web", "1000", "50", "/tmp", "1", "2", "sh"]
+    script = "hostname; id -u; id -g; pwd; echo $A $B"
+    words = [
+        "--hostname",
+        "web",
+        "-u",
+        "1000:50",
+        "-w",
+        "/tmp",
+        "-e",
+        "A=1",
+        "-eB=2",
+        "busybox",
+        "sh",
+        "-c",
+        script,
+    ]
+    assert output(*words).split() == ["web", "1000", "50", "/tmp", "1", "2"]
 
 
 def test_the_network_is_a_loopback_device_and_nothing_else() -> None:
@@ -147,7 +172,9 @@ def test_after_kill_9_the_next_run_and_delete_clear_everything() -> None:
 
 def test_signals_reach_the_program() -> None:
     script = "trap 'echo got it; exit 5' TERM; echo started; while :; do sleep 0.01; done"
-    with subprocess.Popen([COMMAND, "run", "busybox", "sh", "-c", script], text=True, stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(
+        [COMMAND, "run", "busybox", "sh", "-c", script], text=True, stdout=subprocess.PIPE
+    ) as process:
         assert process.stdout
         assert process.stdout.readline() == "started\n"
         process.send_signal(signal.SIGTERM)
@@ -157,7 +184,9 @@ def test_signals_reach_the_program() -> None:
 
 def test_explain_tells_a_story_that_was_recorded_before(tmp_path: Path) -> None:
     story = tmp_path / "story"
-    story.write_text('{"kind":"called","name":"setsid","arguments":[],"result":null,"errno":0,"pid":1,"role":"init","at":1}\n')
+    story.write_text(
+        '{"kind":"called","name":"setsid","arguments":[],"result":null,"errno":0,"pid":1,"role":"init","at":1}\n'
+    )
     done = mini("explain", str(story))
     assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "  setsid()")
     assert mini("explain", str(tmp_path / "none")).returncode == 1

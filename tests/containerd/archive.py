@@ -51,13 +51,22 @@ def write_archive(path: Path, layer: Path, name: str) -> None:
     archive = Archive(path)
     content = archive.add_blob("layer.v1.tar", layer.read_bytes())
     machine = platform.machine()
-    config = archive.add_json("config.v1+json", {
-        "architecture": ARCHITECTURES.get(machine, machine),
-        "os": "linux",
-        "config": {"Env": ["PATH=/bin"], "Cmd": ["sh"]},
-        "rootfs": {"type": "layers", "diff_ids": [content["digest"]]},
-    })
-    manifest = archive.add_json("manifest.v1+json", {
-        "schemaVersion": 2, "mediaType": MEDIA + "manifest.v1+json", "config": config, "layers": [content],
-    })
+    config = archive.add_json(
+        "config.v1+json",
+        {
+            "architecture": ARCHITECTURES.get(machine, machine),
+            "os": "linux",
+            "config": {"Env": ["PATH=/bin"], "Cmd": ["sh"]},
+            "rootfs": {"type": "layers", "diff_ids": [content["digest"]]},
+        },
+    )
+    manifest = archive.add_json(
+        "manifest.v1+json",
+        {
+            "schemaVersion": 2,
+            "mediaType": MEDIA + "manifest.v1+json",
+            "config": config,
+            "layers": [content],
+        },
+    )
     archive.finish(manifest, name)

@@ -1,10 +1,10 @@
 """A containerd of our own in a room of its own, driven by `ctr`.
 
 containerd and ctr are those on the PATH, or, with `MINICONTAINER_CONTAINERD=peers`, those of `make peers`.
-containerd always asks for cpu.shares 1024, the kernel's default. Real runtimes refuse that where no cpu controller
-is; ours takes a default for what it is (deviation "default-shares"). There, peers are started through a script
-that takes this one value out of config.json and is otherwise the peer.
-See containerd-config.toml(5), ctr(8); runtime.md, 3 "resources".
+containerd always asks for cpu.shares 1024, the kernel's default. Real runtimes refuse that where no cpu
+controller is; ours takes a default for what it is (deviation "default-shares"). There, peers are started
+through a script that takes this one value out of config.json and is otherwise the peer. See
+containerd-config.toml(5), ctr(8); runtime.md, 3 "resources".
 """
 
 from __future__ import annotations
@@ -30,7 +30,10 @@ IMAGE = "docker.io/library/bb:latest"
 NAMESPACE = "minicontainer-test"  # containerd's namespace, and so the cgroup that all containers are under
 STATE = Path("/run/containerd-under-test")  # in the room; short, because sockets lie in it
 TIMEOUT = 60.0
-UNUSED = ("io.containerd.grpc.v1.cri", *(f"io.containerd.snapshotter.v1.{kind}" for kind in ("btrfs", "zfs", "devmapper")))
+UNUSED = (
+    "io.containerd.grpc.v1.cri",
+    *(f"io.containerd.snapshotter.v1.{kind}" for kind in ("btrfs", "zfs", "devmapper")),
+)
 
 CONFIG = """
 version = 2
@@ -75,7 +78,9 @@ class Containerd:
         return str(found)
 
     def _environment(self) -> dict[str, str]:
-        folder = Path(self._binary("containerd-shim-runc-v2")).parent  # containerd looks for its shim on the PATH
+        folder = Path(
+            self._binary("containerd-shim-runc-v2")
+        ).parent  # containerd looks for its shim on the PATH
         return {
             "PATH": f"{folder}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "CONTAINERD_ADDRESS": f"{STATE}/socket",
@@ -84,13 +89,19 @@ class Containerd:
 
     def _start(self) -> subprocess.Popen[bytes]:
         values = {
-            "root": self.folder / "root", "state": STATE, "socket": STATE / "socket", "opt": self.folder / "opt",
+            "root": self.folder / "root",
+            "state": STATE,
+            "socket": STATE / "socket",
+            "opt": self.folder / "opt",
         }
         words = {key: json.dumps(str(value)) for key, value in values.items()}
         (self.folder / "config.toml").write_text(CONFIG.format(**words, unused=json.dumps(UNUSED)))
         daemon = subprocess.Popen(
             self.room.argv([self._binary("containerd"), "--config", self.folder / "config.toml"]),
-            stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log, env=self._environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            env=self._environment(),
         )
         self._daemon = daemon
         eventually(self._answers, "containerd never answered")
@@ -126,7 +137,9 @@ class Containerd:
     def succeed(self, *words: str, text: str = "") -> str:
         """Run a call that must succeed; give its output without the last line end."""
         done = self.call(*words, text=text)
-        assert done.returncode == 0, f"ctr {' '.join(words)}: exit {done.returncode}: {done.stderr or done.stdout}"
+        assert done.returncode == 0, (
+            f"ctr {' '.join(words)}: exit {done.returncode}: {done.stderr or done.stdout}"
+        )
         return done.stdout.removesuffix("\n")
 
     def run_words(self, *words: str) -> list[str]:
@@ -145,7 +158,9 @@ class Containerd:
 
     def terminal(self, *words: str) -> Terminal:
         """Run ctr on a terminal."""
-        return Terminal(self.room.argv([self._binary("ctr"), *words]), {**self._environment(), "TERM": "xterm"})
+        return Terminal(
+            self.room.argv([self._binary("ctr"), *words]), {**self._environment(), "TERM": "xterm"}
+        )
 
     def tasks(self) -> dict[str, str]:
         """Give the status of each task."""

@@ -49,7 +49,9 @@ def test_a_program_that_is_not_there_is_named(containerd: Containerd) -> None:
 
 def test_a_task_lives_in_the_background(containerd: Containerd, sleeping: str) -> None:
     assert containerd.tasks() == {sleeping: "RUNNING"}
-    done = containerd.call("task", "exec", "--exec-id", "one", sleeping, "sh", "-c", "cat /proc/1/cmdline; exit 3")
+    done = containerd.call(
+        "task", "exec", "--exec-id", "one", sleeping, "sh", "-c", "cat /proc/1/cmdline; exit 3"
+    )
     assert (done.returncode, done.stdout) == (3, "sleep\x001000\x00")
     pids = [line.split()[0] for line in containerd.succeed("task", "ps", sleeping).splitlines()[1:]]
     listed = {line.split()[0]: line.split()[1] for line in containerd.succeed("task", "ls").splitlines()[1:]}
@@ -85,7 +87,9 @@ def test_a_program_that_cannot_be_executed_harms_nothing(containerd: Containerd,
 
 def test_signals_reach_the_task(containerd: Containerd) -> None:
     loop = "trap 'echo got it; exit 4' USR1; echo ready; while :; do sleep 0.02; done"
-    with containerd.terminal(*containerd.run_words("--rm", "--tty", IMAGE, "signalled", "sh", "-c", loop)) as terminal:
+    with containerd.terminal(
+        *containerd.run_words("--rm", "--tty", IMAGE, "signalled", "sh", "-c", loop)
+    ) as terminal:
         terminal.read_until("ready")
         containerd.succeed("task", "kill", "--signal", "SIGUSR1", "signalled")
         terminal.read_until("got it")
@@ -99,8 +103,13 @@ def test_options_reach_the_process(containerd: Containerd) -> None:
     seen = containerd.inside(
         *("--read-only", "--cap-drop", "CAP_CHOWN", "--cwd", "/tmp", "--env", "A=one", "--seccomp"),
         *("--mount", f"type=bind,src={outside},dst=/v,options=rbind:ro"),
-        where="pwd", env="echo $A", root="touch /tmp/x; touch /v/x", volume="cat /v/file",
-        status="grep -E 'CapEff|NoNewPrivs|Seccomp:' /proc/self/status", host="hostname", shm="touch /dev/shm/x && echo yes",
+        where="pwd",
+        env="echo $A",
+        root="touch /tmp/x; touch /v/x",
+        volume="cat /v/file",
+        status="grep -E 'CapEff|NoNewPrivs|Seccomp:' /proc/self/status",
+        host="hostname",
+        shm="touch /dev/shm/x && echo yes",
     )
     assert seen["where"] == "/tmp"
     assert seen["env"] == "one"
@@ -112,17 +121,28 @@ def test_options_reach_the_process(containerd: Containerd) -> None:
     assert seen["shm"] == "yes"
 
 
-def test_namespaces_of_another_container_are_shared_if_asked_for(containerd: Containerd, sleeping: str) -> None:
+def test_namespaces_of_another_container_are_shared_if_asked_for(
+    containerd: Containerd, sleeping: str
+) -> None:
     pid = containerd.succeed("task", "ls").splitlines()[1].split()[1]
-    flags = [word for kind in ("pid", "ipc", "uts") for word in ("--with-ns", f"{kind}:/proc/{pid}/ns/{kind}")]
-    seen = containerd.inside(*flags, first="cat /proc/1/cmdline | tr '\\0' ' '; echo", ipc="readlink /proc/self/ns/ipc")
+    flags = [
+        word for kind in ("pid", "ipc", "uts") for word in ("--with-ns", f"{kind}:/proc/{pid}/ns/{kind}")
+    ]
+    seen = containerd.inside(
+        *flags, first="cat /proc/1/cmdline | tr '\\0' ' '; echo", ipc="readlink /proc/self/ns/ipc"
+    )
     assert seen["first"] == "sleep 1000 "
-    assert seen["ipc"] == containerd.succeed("task", "exec", "--exec-id", "six", sleeping, "readlink", "/proc/self/ns/ipc")
+    assert seen["ipc"] == containerd.succeed(
+        "task", "exec", "--exec-id", "six", sleeping, "readlink", "/proc/self/ns/ipc"
+    )
 
 
 def test_privileged_and_host_namespaces_are_granted(containerd: Containerd) -> None:
     seen = containerd.inside(
-        "--privileged", "--net-host", caps="grep CapEff /proc/self/status", net="readlink /proc/self/ns/net",
+        "--privileged",
+        "--net-host",
+        caps="grep CapEff /proc/self/status",
+        net="readlink /proc/self/ns/net",
         mounts="mount -t tmpfs none /tmp && echo yes",
     )
     assert int(seen["caps"].split()[1], 16) & 1 << 21  # CAP_SYS_ADMIN
@@ -131,7 +151,9 @@ def test_privileged_and_host_namespaces_are_granted(containerd: Containerd) -> N
 
 
 def test_the_cgroup_is_containerds_and_goes_with_the_task(containerd: Containerd, sleeping: str) -> None:
-    path = containerd.succeed("task", "exec", "--exec-id", "five", sleeping, "grep", "^0::", "/proc/self/cgroup")
+    path = containerd.succeed(
+        "task", "exec", "--exec-id", "five", sleeping, "grep", "^0::", "/proc/self/cgroup"
+    )
     # ctr gives no cgroup namespace, so the container sees the whole path
     assert path.endswith(f"/minicontainer-test/{sleeping}")
     assert [group for group in containerd.room.new_cgroups() if group.name == sleeping]
@@ -156,7 +178,9 @@ def test_a_root_file_system_of_ones_own_needs_no_image(containerd: Containerd) -
 
 @pytest.mark.skipif(met("controller:cpu"), reason="where the controller is, the default is simply written")
 def test_a_default_value_asks_for_nothing(containerd: Containerd) -> None:
-    done = containerd.call("run", "--rm", "--runc-binary", str(containerd.real_runtime), IMAGE, "shares", "echo", "hi")
+    done = containerd.call(
+        "run", "--rm", "--runc-binary", str(containerd.real_runtime), IMAGE, "shares", "echo", "hi"
+    )
     if containerd.kind in recorded_deviations()["default-shares"]["peer"]:
         assert done.returncode == 1
         assert "cpu" in done.stderr
@@ -166,7 +190,9 @@ def test_a_default_value_asks_for_nothing(containerd: Containerd) -> None:
 
 @pytest.mark.requires("controller:memory", "controller:pids")
 def test_metrics_and_limits_are_the_cgroups(containerd: Containerd) -> None:
-    words = containerd.run_words("--detach", "--memory-limit", str(64 << 20), IMAGE, "limited", "sleep", "1000")
+    words = containerd.run_words(
+        "--detach", "--memory-limit", str(64 << 20), IMAGE, "limited", "sleep", "1000"
+    )
     containerd.succeed(*words)
     lines = [line.split() for line in containerd.succeed("task", "metrics", "limited").splitlines()]
     metrics = {line[0]: line[1] for line in lines if len(line) == 2}

@@ -44,7 +44,7 @@ def assemble_ebpf(program: tuple[Any, ...]) -> bytes:
     return b"".join(map(ebpf_instruction, program))
 
 
-def ebpf_instruction(shown: Any) -> bytes:  # noqa: ANN401 - a value of any form
+def ebpf_instruction(shown: Any) -> bytes:
     """Give one struct bpf_insn."""
     if not isinstance(shown, Struct):
         raise Unreadable(f"not an instruction: {shown!r}")
@@ -53,7 +53,7 @@ def ebpf_instruction(shown: Any) -> bytes:  # noqa: ANN401 - a value of any form
     return struct.pack("<BBhi", word(shown.get("code"), EBPF), source << 4 | target, offset, immediate)
 
 
-def register(value: Any) -> int:  # noqa: ANN401
+def register(value: Any) -> int:
     """Give the number of a register."""
     return value if isinstance(value, int) else int(value.name.removeprefix("BPF_REG_"))
 
@@ -63,7 +63,7 @@ def assemble(filter_: tuple[Any, ...]) -> bytes:
     return b"".join(map(instruction, filter_))
 
 
-def instruction(macro: Any) -> bytes:  # noqa: ANN401 - a value of any form
+def instruction(macro: Any) -> bytes:
     """Give one struct sock_filter."""
     if not isinstance(macro, Macro):
         raise Unreadable(f"not an instruction: {macro!r}")
@@ -72,7 +72,7 @@ def instruction(macro: Any) -> bytes:  # noqa: ANN401 - a value of any form
     return struct.pack("<HBBI", word(code, CODES), yes, no, word(k, ACTIONS))
 
 
-def word(value: Any, names: dict[str, int]) -> int:  # noqa: ANN401
+def word(value: Any, names: dict[str, int]) -> int:
     """Give the number of a word of flags."""
     if isinstance(value, int):
         return value

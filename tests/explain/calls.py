@@ -1,9 +1,11 @@
 """One form for calls that strace saw and calls that were told, so that the two lists can be compared.
 
-What counts is here: `WATCHED` are the system calls by which a runtime changes the machine (what lies in files, and
-their times and attributes, is not part of the story: `tmpcopyup` copies those), `only_asks` says which uses of them
-change nothing, `BOOKKEEPING` to which files a process may write without telling. Nothing else is left out. Arguments are the same when they mean the same: flags are sets, a filter is its digest, a descriptor is what it
-names, and what a wrapper adds to please the kernel (sizes, addresses, constant zeros) is dropped on both sides.
+What counts is here: `WATCHED` are the system calls by which a runtime changes the machine (what lies in
+files, and their times and attributes, is not part of the story: `tmpcopyup` copies those), `only_asks` says
+which uses of them change nothing, `BOOKKEEPING` to which files a process may write without telling. Nothing
+else is left out. Arguments are the same when they mean the same: flags are sets, a filter is its digest, a
+descriptor is what it names, and what a wrapper adds to please the kernel (sizes, addresses, constant zeros)
+is dropped on both sides.
 
 See strace(1); house rule "explain must not lie".
 """
@@ -31,8 +33,9 @@ WATCHED = frozenset(
     "finit_module acct quotactl iopl ioperm settimeofday clock_settime adjtimex clock_adjtime syslog vhangup "
     "write pwrite64 writev execve execveat".split()
 )
-# Files that a process may write to without telling, because the machine does not change by it: what processes of one
-# command say to each other, what the user sees, and the runtime's own notes, to which `delete` goes back.
+# Files that a process may write to without telling, because the machine does not change by it: what processes
+# of one command say to each other, what the user sees, and the runtime's own notes, to which `delete` goes
+# back.
 BOOKKEEPING = (
     "pipe:[", "socket:[", "/memfd:", "/dev/pts/", "/dev/null", "/run/minicontainer-runtime/", "/run/minicontainer/",
 )  # fmt: skip
@@ -111,16 +114,20 @@ def only_asks(line: Line) -> bool:
 def keeps_books(line: Line, files: tuple[str, ...]) -> bool:
     """Say whether this is about a file that does not count."""
     where = line.arguments[0] if line.arguments else None
-    if line.name == "mknodat" and isinstance(line.arguments[1], bytes):  # a FIFO among the runtime's own notes
+    if line.name == "mknodat" and isinstance(
+        line.arguments[1], bytes
+    ):  # a FIFO among the runtime's own notes
         return line.arguments[1].decode("utf-8", "surrogateescape").startswith(files)
     if line.name == "fchown":  # of the standard streams it counts; of a file it belongs to copying that file
         return isinstance(where, Descriptor) and not where.target.startswith(STREAMS)
     if line.name not in ("write", "pwrite64", "writev"):
         return False
-    return isinstance(where, Descriptor) and (where.target.startswith(files) or "/__pycache__/" in where.target)
+    return isinstance(where, Descriptor) and (
+        where.target.startswith(files) or "/__pycache__/" in where.target
+    )
 
 
-def message_type(line: Line) -> Any:  # noqa: ANN401 - a value of any form
+def message_type(line: Line) -> Any:
     """Give the type of a netlink message."""
     body = line.arguments[1]
     head = body[0] if isinstance(body, tuple) and body else None
@@ -144,7 +151,9 @@ def common(line: Line, own_pid: int = 0, opened: Mapping[int, str] | None = None
     """
     name = SAME.get(line.name, line.name)
     arguments = FORMS.get(name, lambda same: same)(line.arguments)
-    if name == "clone3" and isinstance(arguments[-1], int):  # strace does not look up descriptors in structures
+    if name == "clone3" and isinstance(
+        arguments[-1], int
+    ):  # strace does not look up descriptors in structures
         arguments = (*arguments[:-1], Descriptor((opened or {}).get(arguments[-1], "")))
     if name == "clone3":
         arguments = (*arguments, line.result)  # the child's number
@@ -154,7 +163,7 @@ def common(line: Line, own_pid: int = 0, opened: Mapping[int, str] | None = None
 SAME = {"pwrite64": "write", "clone": "fork", "vfork": "fork"}  # C libraries make fork(2) of clone(2)
 
 
-def own_names(value: Any, own_pid: int) -> Any:  # noqa: ANN401
+def own_names(value: Any, own_pid: int) -> Any:
     """Name the caller's own directory in /proc as it names it itself."""
     if isinstance(value, Descriptor):
         return Descriptor(re.sub(rf"^/proc/{own_pid}/", "/proc/self/", re.sub("^/+", "/", value.target)))
@@ -197,10 +206,17 @@ def mount_setattr(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
     wanted = attributes.get("attr_set")
     mapped = "MOUNT_ATTR_IDMAP" in (wanted if isinstance(wanted, frozenset) else {name_of(wanted)})
     bits = [number_of(attributes.get(name)) for name in ("attr_set", "attr_clr")]
-    return (where, path, flags, *bits, attributes.get("propagation"), attributes.get("userns_fd") if mapped else None)
+    return (
+        where,
+        path,
+        flags,
+        *bits,
+        attributes.get("propagation"),
+        attributes.get("userns_fd") if mapped else None,
+    )
 
 
-def number_of(attributes: Any) -> str:  # noqa: ANN401
+def number_of(attributes: Any) -> str:
     """Add up a word of mount attributes: the mask of all times has a name that strace does not use."""
     parts = attributes if isinstance(attributes, frozenset) else {name_of(attributes) or attributes}
     total = 0
@@ -222,7 +238,9 @@ def bpf(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
     command, request, *_ = arguments
     if command == Name("BPF_PROG_ATTACH"):
         replaces = "BPF_F_REPLACE" in shown(request.get("attach_flags"))
-        members = ["target_fd", "attach_bpf_fd", "attach_type", "attach_flags"] + ["replace_bpf_fd"] * replaces
+        members = ["target_fd", "attach_bpf_fd", "attach_type", "attach_flags"] + [
+            "replace_bpf_fd"
+        ] * replaces
         return (command, *map(request.get, members))
     if command != Name("BPF_PROG_LOAD"):
         return arguments[:2]
@@ -240,10 +258,14 @@ def sendto(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
     return (head.get("nlmsg_type"), head.get("nlmsg_flags"), *map(netlink_part, rest))
 
 
-def netlink_part(part: Any) -> Any:  # noqa: ANN401
+def netlink_part(part: Any) -> Any:
     """Leave out lengths and zeros of a part of a netlink request, which only one side writes."""
     if isinstance(part, Struct):
-        kept = {name: value for name, value in part.members if name and "len" not in name and value not in (0, None)}
+        kept = {
+            name: value
+            for name, value in part.members
+            if name and "len" not in name and value not in (0, None)
+        }
         return frozenset((name, shown(value)) for name, value in kept.items())
     return part
 
@@ -257,7 +279,9 @@ def execve(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
 def fork(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
     """Keep the flags of clone(2) that mean more than fork(2)."""
     flags = next((value for value in arguments if isinstance(value, frozenset)), frozenset())
-    return (flags - {"CLONE_CHILD_CLEARTID", "CLONE_CHILD_SETTID", "SIGCHLD"},) if arguments else (frozenset(),)
+    return (
+        (flags - {"CLONE_CHILD_CLEARTID", "CLONE_CHILD_SETTID", "SIGCHLD"},) if arguments else (frozenset(),)
+    )
 
 
 FORMS: dict[str, Change] = {

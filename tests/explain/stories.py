@@ -1,7 +1,8 @@
 """Both stories of one run, process by process: what strace saw, what was told; and the comparison.
 
-strace writes one file for each process. Both stories are put into the order of a family tree, each process behind the
-one that made it: clone3 gives the number of a child, as its maker sees it; in a new PID namespace it sees itself as 1.
+strace writes one file for each process. Both stories are put into the order of a family tree, each process
+behind the one that made it: clone3 gives the number of a child, as its maker sees it; in a new PID namespace
+it sees itself as 1.
 
 See strace(1), "-ff"; minicontainer/trace/file.py.
 """
@@ -84,7 +85,11 @@ def is_call(text: str) -> bool:
 
 def births(lines: list[Line]) -> list[int]:
     """List the children that a process made."""
-    return [line.outside or line.result for line in lines if line.name in BIRTHS and line.result and line.result > 0]
+    return [
+        line.outside or line.result
+        for line in lines
+        if line.name in BIRTHS and line.result and line.result > 0
+    ]
 
 
 def descend(first: int, children: dict[int, list[int]]) -> list[int]:
@@ -206,8 +211,8 @@ def unfold(line: str, last: str) -> list[str]:
 def differences(told: list[Process], seen: list[Process]) -> list[str]:
     """Compare two stories; empty when they are the same.
 
-    Of the first process its first execve calls are left out, by position: sh, Python, ourselves. Of the others
-    everything after their execve: that is the user's program.
+    Of the first process its first execve calls are left out, by position: sh, Python, ourselves. Of the
+    others everything after their execve: that is the user's program.
     """
     told = [Process(told[0].pid, without_start(told[0].calls)), *told[1:]] if told else []
     seen = [Process(seen[0].pid, without_start(seen[0].calls)), *map(until_program, seen[1:])]
@@ -218,7 +223,9 @@ def differences(told: list[Process], seen: list[Process]) -> list[str]:
     for number in range(max(len(told), len(seen))):
         ours = list(map(str, told[number].calls)) if number < len(told) else []
         theirs = list(map(str, seen[number].calls)) if number < len(seen) else []
-        found += difflib.unified_diff(theirs, ours, f"process {number}, seen", f"process {number}, told", n=1, lineterm="")
+        found += difflib.unified_diff(
+            theirs, ours, f"process {number}, seen", f"process {number}, told", n=1, lineterm=""
+        )
     return found
 
 

@@ -39,7 +39,9 @@ def tell(*events: dict[str, Any], stream: io.StringIO | None = None) -> str:
 
 
 def test_a_step_is_told_by_the_first_line_of_its_docstring() -> None:
-    told = tell(event("entered", STEP), event("called", "unshare", 0x20000, result=None, errno=0), event("left", STEP))
+    told = tell(
+        event("entered", STEP), event("called", "unshare", 0x20000, result=None, errno=0), event("left", STEP)
+    )
     assert told.splitlines() == [
         "",
         "-- runtime: process 7, on the host --",
@@ -50,7 +52,9 @@ def test_a_step_is_told_by_the_first_line_of_its_docstring() -> None:
 
 
 def test_a_step_inside_another_is_told_deeper() -> None:
-    told = tell(event("entered", STEP), event("entered", STEP), event("called", "setsid", result=None, errno=0))
+    told = tell(
+        event("entered", STEP), event("entered", STEP), event("called", "setsid", result=None, errno=0)
+    )
     assert "\n  > Give this" in told
     assert told.endswith("\n      setsid()\n")
 
@@ -71,7 +75,10 @@ def test_what_to_read_is_only_told_where_it_is_something_to_read() -> None:
 
 
 def test_each_process_is_announced_when_it_begins_to_speak() -> None:
-    mine, its = event("called", "setsid", result=None, errno=0), event("called", "setsid", role="init", result=None, errno=0)
+    mine, its = (
+        event("called", "setsid", result=None, errno=0),
+        event("called", "setsid", role="init", result=None, errno=0),
+    )
     assert tell(mine, mine, its, mine).count("-- runtime") == 2
     assert "-- init: becomes the container; inside it is process 7 --" in tell(its)
 
@@ -114,6 +121,7 @@ def test_a_terminal_gets_colours_and_no_color_takes_them_away(monkeypatch: pytes
 
 
 def test_a_long_line_is_broken_for_a_terminal_and_goes_on_deeper(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "60")
     monkeypatch.setenv("NO_COLOR", "1")
     long = event("called", "mount", "overlay", "/merged", "overlay", 0, "lowerdir=/a,upperdir=/b,workdir=/" + "c" * 90,

@@ -101,7 +101,9 @@ def test_a_call_that_was_never_made_is_found(seen: list[Process], number: int) -
         (7, {"role": "init", "pid": 1}),  # somebody else did it
     ],
 )
-def test_a_call_that_is_told_wrongly_is_found(seen: list[Process], number: int, change: dict[str, Any]) -> None:
+def test_a_call_that_is_told_wrongly_is_found(
+    seen: list[Process], number: int, change: dict[str, Any]
+) -> None:
     story = true_story()
     story[number] = story[number] | change
     assert compare(story, seen) != []
@@ -172,11 +174,19 @@ PAGE = """
 
 def test_the_page_on_the_terminal_is_held_to_the_same(seen: list[Process]) -> None:
     assert differences(read_page(PAGE), printed(seen)) == []
-    for lie in (("MS_SLAVE", "MS_PRIVATE"), ("EPERM", "EINVAL"), ("len=1", "len=2"), ("= 20", "= 21"), ("> Filter.", "setsid()")):
+    for lie in (
+        ("MS_SLAVE", "MS_PRIVATE"),
+        ("EPERM", "EINVAL"),
+        ("len=1", "len=2"),
+        ("= 20", "= 21"),
+        ("> Filter.", "setsid()"),
+    ):
         assert differences(read_page(PAGE.replace(*lie, 1)), printed(seen)) != []
 
 
 def test_folded_calls_are_unfolded() -> None:
     page = "-- runtime: process 5 --\n  prctl(PR_CAPBSET_DROP, CAP_KILL)\n  ... and 2 more: CAP_CHOWN, CAP_MKNOD\n"
     (process,) = read_page(page)
-    assert list(map(str, process.calls)) == [f"prctl(PR_CAPBSET_DROP, CAP_{name})" for name in ("KILL", "CHOWN", "MKNOD")]
+    assert list(map(str, process.calls)) == [
+        f"prctl(PR_CAPBSET_DROP, CAP_{name})" for name in ("KILL", "CHOWN", "MKNOD")
+    ]

@@ -1,8 +1,9 @@
 """explain must not lie: what is told of a real run is what strace saw of it, call by call.
 
-Both forms of the story are held to it: what `minicontainer run --explain` prints, and what `minicontainer-runtime
---trace-fd` writes. Every call of `tests.explain.calls.WATCHED` counts, in every process, from the command's first
-call to its end, in the container's processes up to the execve of the program.
+Both forms of the story are held to it: what `minicontainer run --explain` prints, and what
+`minicontainer-runtime --trace-fd` writes. Every call of `tests.explain.calls.WATCHED` counts, in every
+process, from the command's first call to its end, in the container's processes up to the execve of the
+program.
 """
 
 from __future__ import annotations
@@ -38,7 +39,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run_under_strace(log: Path, *command: str | Path, **options: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [*STRACE, "-o", log, *command], capture_output=True, text=True, timeout=TIMEOUT, check=False, **options
+        [*STRACE, "-o", log, *command],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+        **options,
     )  # type: ignore[call-overload]
 
 
@@ -116,8 +122,12 @@ def other_clock(bundle: Bundle) -> None:
 
 def mounts(bundle: Bundle) -> None:
     """Volumes and a read-only root."""
-    bundle.mounts.append({"destination": "/data", "type": "bind", "source": "/usr", "options": ["rbind", "ro"]})
-    bundle.mounts.append({"destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup"]})
+    bundle.mounts.append(
+        {"destination": "/data", "type": "bind", "source": "/usr", "options": ["rbind", "ro"]}
+    )
+    bundle.mounts.append(
+        {"destination": "/tmp", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup"]}
+    )
     bundle.config["root"]["readonly"] = True
 
 
@@ -182,7 +192,10 @@ def test_every_command_of_a_containers_life_is_told_truly(folder: Path) -> None:
             whole_life.wait(TIMEOUT)
     for name in ("create", *life):
         told = read_trace((folder / name / "trace").read_text())
-        assert (name, differences(told, read_strace(folder / name / "log", notes=[str(folder)]))) == (name, [])
+        assert (name, differences(told, read_strace(folder / name / "log", notes=[str(folder)]))) == (
+            name,
+            [],
+        )
 
 
 @contextlib.contextmanager
@@ -190,7 +203,13 @@ def traced(folder: Path, name: str, words: list[str]) -> Iterator[subprocess.Pop
     """Start a command of the runtime under strace and with a trace file, its output in a file."""
     (folder / name).mkdir()
     with (folder / name / "trace").open("ab") as trace, (folder / name / "output").open("wb") as output:
-        command = [COMMANDS / "minicontainer-runtime", "--root", folder / "state", "--trace-fd", str(trace.fileno())]
+        command = [
+            COMMANDS / "minicontainer-runtime",
+            "--root",
+            folder / "state",
+            "--trace-fd",
+            str(trace.fileno()),
+        ]
         with subprocess.Popen(
             [*STRACE, "-o", folder / name / "log", *command, *words],
             stdin=subprocess.DEVNULL, stdout=output, stderr=output, pass_fds=[trace.fileno()],
@@ -213,7 +232,16 @@ def status(folder: Path, container: str) -> str:
 def assert_it_tells_of_a_container(told: list[Process]) -> None:
     """Two equal lists could both be empty: these calls are in every story of a container."""
     names = {call.name for process in told for call in process.calls}
-    assert {"clone3", "move_mount", "fsopen", "pivot_root", "umount2", "capset", "prctl", "setresuid"} <= names
+    assert {
+        "clone3",
+        "move_mount",
+        "fsopen",
+        "pivot_root",
+        "umount2",
+        "capset",
+        "prctl",
+        "setresuid",
+    } <= names
 
 
 @pytest.mark.usefixtures("warm")

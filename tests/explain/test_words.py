@@ -56,7 +56,9 @@ def test_the_result_is_read(text: str, line: Line) -> None:
     assert read_line(text) == line
 
 
-@pytest.mark.parametrize("text", ['f("cut"...) = 0', "f(1", "f(1 2 3}) = 0", "f(@) = 0", "not a call", "f(1) = x y"])
+@pytest.mark.parametrize(
+    "text", ['f("cut"...) = 0', "f(1", "f(1 2 3}) = 0", "f(@) = 0", "not a call", "f(1) = x y"]
+)
 def test_what_cannot_be_read_is_an_error_and_not_left_out(text: str) -> None:
     with pytest.raises(Unreadable):
         read_line(text)

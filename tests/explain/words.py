@@ -25,7 +25,7 @@ NUMBER = re.compile(r"-?(0[xX][0-9a-fA-F]+|[0-9]+)")
 COMMENT = re.compile(r"\s*/\*.*?\*/\s*")
 
 
-class Unreadable(ValueError):  # noqa: N818 - it is about the text
+class Unreadable(ValueError):
     """The text is not what strace prints."""
 
 
@@ -57,7 +57,7 @@ class Struct:
 
     members: tuple[tuple[str, Any], ...]
 
-    def get(self, name: str, default: Any = None) -> Any:  # noqa: ANN401 - a value of any form
+    def get(self, name: str, default: Any = None) -> Any:
         """Give a member."""
         return dict(self.members).get(name, default)
 
@@ -88,7 +88,9 @@ def read_line(text: str) -> Line:
     found = re.fullmatch(r"= (-?\w+)(?:<(.*)>(?:\(deleted\))?)?(?: (E\w+) \(.*\))?(?: \(.*\))?", rest)
     if not found:
         raise Unreadable(f"no result: {text!r}")
-    return Line(name, arguments, to_int(found[1]), found[3] or "", found[2] or "", int(outside[1]) if outside else 0)
+    return Line(
+        name, arguments, to_int(found[1]), found[3] or "", found[2] or "", int(outside[1]) if outside else 0
+    )
 
 
 class Reader:
@@ -142,7 +144,7 @@ class Reader:
             self.skip_comment()
         return tuple(found)
 
-    def value(self) -> Any:  # noqa: ANN401
+    def value(self) -> Any:
         """Read one value."""
         found = self.simple()
         self.skip_comment()
@@ -152,7 +154,7 @@ class Reader:
             self.value()
         return found
 
-    def simple(self) -> Any:  # noqa: ANN401
+    def simple(self) -> Any:
         """Read a value that is no word of flags."""
         if self.take('"'):
             return self.string()
@@ -204,13 +206,17 @@ class Reader:
                 raise Unreadable(f"expected a comma at {self.at}: {self.text!r}")
         return Struct(tuple(members))
 
-    def number(self) -> Any:  # noqa: ANN401
+    def number(self) -> Any:
         """Read a number, a product, a shift of a named bit, or a descriptor."""
         first = self.match(NUMBER)
         value = to_int(first)
         if self.peek("<<"):
             self.at += 2
-            return Name("1<<" + self.match(WORD)) if not NUMBER.match(self.text, self.at) else value << self.number()
+            return (
+                Name("1<<" + self.match(WORD))
+                if not NUMBER.match(self.text, self.at)
+                else value << self.number()
+            )
         while self.take("*"):
             value *= to_int(self.match(NUMBER))
         if self.peek("<"):
@@ -236,7 +242,7 @@ class Reader:
             named += below[0]
         return named
 
-    def word(self) -> Any:  # noqa: ANN401
+    def word(self) -> Any:
         """Read a name, or something that is written like a call."""
         name = self.match(WORD)
         if self.take("("):
@@ -247,7 +253,7 @@ class Reader:
             self.target()
         return Name(name)
 
-    def flags(self, first: Any) -> frozenset[Any]:  # noqa: ANN401
+    def flags(self, first: Any) -> frozenset[Any]:
         """Read the rest of a word of flags."""
         found = [first]
         while self.take("|"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-import threading
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ import pytest
 from minicontainer.errors import Error, NotFound, Unsupported
 from minicontainer.image import building, busybox
 
+CHECKOUT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.requires("tool:busybox")
 
 
@@ -23,7 +24,9 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_the_image_holds_a_shell_and_all_names_of_busybox(store: Path) -> None:
     root = Path(busybox.root_file_system())
     assert root.parent == store
-    names = subprocess.run([root / "bin/busybox", "--list"], capture_output=True, text=True, check=True).stdout.split()
+    names = subprocess.run(
+        [root / "bin/busybox", "--list"], capture_output=True, text=True, check=True
+    ).stdout.split()
     assert {path.name for path in (root / "bin").iterdir()} == set(names) | {"busybox"}
     assert (root / "bin/sh").readlink() == Path("busybox")
     assert (root / "tmp").stat().st_mode & 0o7777 == 0o1777
@@ -47,16 +50,13 @@ def test_another_busybox_makes_another_image(store: Path, monkeypatch: pytest.Mo
     assert Path(first).is_dir()
 
 
-def test_two_that_build_at_once_both_get_the_whole_image(store: Path) -> None:
-    found: list[str] = []
-    threads = [threading.Thread(target=lambda: found.append(busybox.root_file_system())) for _ in range(1)]
-    for thread in threads:
-        thread.start()
-    found.append(busybox.root_file_system())
-    for thread in threads:
-        thread.join()
-    assert len(set(found)) == 1
-    assert [path.name for path in store.iterdir()] == [Path(found[0]).name]
+def test_several_that_build_at_once_all_get_the_whole_image(store: Path) -> None:
+    program = f"from minicontainer.image import busybox; busybox.store = lambda: {str(store)!r}; print(busybox.root_file_system())"
+    command = [sys.executable, "-c", program]
+    processes = [subprocess.Popen(command, text=True, stdout=subprocess.PIPE, cwd=CHECKOUT) for _ in range(3)]
+    found = {process.communicate(timeout=60)[0].strip() for process in processes}
+    assert len(found) == 1
+    assert [str(path) for path in store.iterdir()] == list(found)
 
 
 def test_without_busybox_the_hint_says_what_to_install(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,7 +73,9 @@ def test_a_busybox_that_needs_libraries_is_refused(store: Path, monkeypatch: pyt
     assert not store.exists()
 
 
-def test_a_recipe_that_fails_leaves_nothing(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_recipe_that_fails_leaves_nothing(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     recipe = tmp_path / "build"
     recipe.write_text("mkdir $1; exit 3")
     monkeypatch.setattr(busybox, "find_recipe", lambda: str(recipe))

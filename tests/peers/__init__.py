@@ -1,10 +1,12 @@
 """The real runtimes and engines that behaviour tests are proved on, and the view of cgroups that they need.
 
 `make peers` unpacks them into `.peers/` of the checkout (tests/peers/get.py). On a host whose controllers are
-still bound to cgroup v1 ("hybrid"), real tools would make groups in the v1 hierarchies; there they run only in a
-mount namespace of their own where a cgroup2 mount covers /sys/fs/cgroup. Nothing of the host is unmounted.
+still bound to cgroup v1 ("hybrid"), real tools would make groups in the v1 hierarchies; there they run only
+in a mount namespace of their own where a cgroup2 mount covers /sys/fs/cgroup. Nothing of the host is
+unmounted.
 
-    v2 host:      CMD                                     hybrid host:  unshare -m ... sh -c 'mount ...' sh CMD
+    v2 host:      CMD                                     hybrid host:  unshare -m ... sh -c 'mount ...' sh
+    CMD
 """
 
 from __future__ import annotations
@@ -37,7 +39,10 @@ def peer(name: str) -> Path | None:
 def is_unified() -> bool:
     """Say whether /sys/fs/cgroup is the one cgroup v2 tree, as a v2-only caller expects (see statfs(2), cgroups(7))."""
     answer = subprocess.run(
-        ["stat", "--file-system", "--format=%t", "/sys/fs/cgroup"], capture_output=True, text=True, check=False
+        ["stat", "--file-system", "--format=%t", "/sys/fs/cgroup"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return answer.returncode == 0 and int(answer.stdout, 16) == CGROUP2_SUPER_MAGIC
 
@@ -45,8 +50,8 @@ def is_unified() -> bool:
 def in_v2_view(argv: Sequence[str | Path]) -> list[str]:
     """Wrap a command so that it sees cgroup v2 alone at /sys/fs/cgroup; on a unified host it is returned as it is.
 
-    The wrapper needs root (CAP_SYS_ADMIN in the mount namespace) and makes a private mount namespace that ends with
-    the last process in it.
+    The wrapper needs root (CAP_SYS_ADMIN in the mount namespace) and makes a private mount namespace that
+    ends with the last process in it.
     """
     command = [str(word) for word in argv]
     if is_unified():

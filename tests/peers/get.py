@@ -1,10 +1,10 @@
 """Get the real tools that our tests are proved on, without touching what is installed: `python -m tests.peers.get [DIR]`.
 
 mmdebstrap unpacks Debian sid's packages into a folder of their own; patchelf then makes each program use the
-loader and the libraries of that folder. (Started *through* that loader, runc fails: it executes itself again.)
-The folder is made beside its final place and renamed at the end, so a half-made one is never used. It is made
-again when its place, the package list or the programs to patch change, and else left alone.
-See mmdebstrap(1), patchelf(1), ld.so(8).
+loader and the libraries of that folder. (Started *through* that loader, runc fails: it executes itself
+again.) The folder is made beside its final place and renamed at the end, so a half-made one is never used. It
+is made again when its place, the package list or the programs to patch change, and else left alone. See
+mmdebstrap(1), patchelf(1), ld.so(8).
 """
 
 from __future__ import annotations
@@ -92,14 +92,21 @@ def demand_tools() -> None:
 def demand_our_folder(target: Path) -> None:
     """Refuse to replace a folder that neither we made nor is empty."""
     if target.exists() and not (target / STAMP).exists() and any(target.iterdir()):
-        raise PeersError(f"{target} exists and was not made by this command; name another folder or remove it")
+        raise PeersError(
+            f"{target} exists and was not made by this command; name another folder or remove it"
+        )
 
 
 def unpack(folder: Path) -> None:
     """Unpack the packages and all that they depend on; no maintainer script runs, so no root is needed either."""
     command = [
-        *("mmdebstrap", "--quiet", "--variant=extract", f"--mode={'root' if os.geteuid() == 0 else 'chrootless'}"),
-        *("--aptopt=Acquire::Check-Valid-Until \"false\"", f"--include={','.join(PACKAGES)}"),
+        *(
+            "mmdebstrap",
+            "--quiet",
+            "--variant=extract",
+            f"--mode={'root' if os.geteuid() == 0 else 'chrootless'}",
+        ),
+        *('--aptopt=Acquire::Check-Valid-Until "false"', f"--include={','.join(PACKAGES)}"),
         *(f"--dpkgopt=path-exclude=/usr/share/{name}/*" for name in UNWANTED),
         *(SUITE, str(folder)),
     ]
@@ -124,14 +131,18 @@ def find_loader(folder: Path) -> Path:
     """Find the dynamic loader, whatever the machine is: ld-linux-x86-64.so.2, ld-linux-aarch64.so.1, ..."""
     found = sorted((folder / "usr/lib").glob("*-linux-gnu*/ld-linux*.so.*"))
     if not found:
-        raise PeersError(f"no dynamic loader under {folder}/usr/lib: the packages were not unpacked as expected")
+        raise PeersError(
+            f"no dynamic loader under {folder}/usr/lib: the packages were not unpacked as expected"
+        )
     return found[0]
 
 
 def find_programs(folder: Path) -> Iterator[Path]:
     """Yield the programs to patch; one that the packages no longer bring is an error, not a gap."""
     for name in PROGRAMS:
-        found = [path for place in FOLDERS if (path := folder / place / name).is_file() and not path.is_symlink()]
+        found = [
+            path for place in FOLDERS if (path := folder / place / name).is_file() and not path.is_symlink()
+        ]
         if not found:
             raise PeersError(f"the packages of {SUITE} bring no {name} (looked in {', '.join(FOLDERS)})")
         yield from found

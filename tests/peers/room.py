@@ -1,10 +1,10 @@
 """A room of the machine where container engines may make a mess: what they leave is gone with it.
 
 Engines keep locks in /dev/shm, states and network namespaces under /run, networks under /etc, bridges and nft
-rules in their network namespace, and a mount for each container. A room is a mount and a network namespace held
-by one process, with its own /run, /dev/shm and /etc (an overlay) and, on a hybrid host, the "v2 only" view.
-Commands enter it with nsenter. Only cgroups and processes are the machine's own: the room knows which cgroups
-were there before, and finds its processes by the namespaces that they or their parents are in.
+rules in their network namespace, and a mount for each container. A room is a mount and a network namespace
+held by one process, with its own /run, /dev/shm and /etc (an overlay) and, on a hybrid host, the "v2 only"
+view. Commands enter it with nsenter. Only cgroups and processes are the machine's own: the room knows which
+cgroups were there before, and finds its processes by the namespaces that they or their parents are in.
 
     pytest --- stdin --> cat (holds mnt + net) <-- nsenter -- podman, containerd, ctr ...
 See mount_namespaces(7), nsenter(1), unshare(1), cgroups(7).
@@ -51,7 +51,9 @@ class Room:
 
     def run(self, *command: str | Path, text: str = "") -> str:
         """Run a small command of the system's in the room, which must succeed; give its output."""
-        return subprocess.run(self.argv(command), input=text, stdout=subprocess.PIPE, text=True, check=True).stdout
+        return subprocess.run(
+            self.argv(command), input=text, stdout=subprocess.PIPE, text=True, check=True
+        ).stdout
 
     def append(self, path: str, text: str) -> None:
         """Add text to a file of the room, as its own /etc/passwd."""
@@ -81,14 +83,18 @@ class Room:
     def close(self, wanted: Sequence[Path] = ()) -> None:
         """End the room: kill what still runs in it and in the cgroups named, and remove these cgroups."""
         tops = [cgroup2_root() / str(path).lstrip("/") for path in wanted]
-        left = [group for group in self.new_cgroups() if any(group == top or top in group.parents for top in tops)]
+        left = [
+            group for group in self.new_cgroups() if any(group == top or top in group.parents for top in tops)
+        ]
         for group in left:
             (group / "cgroup.kill").write_text("1")
         for pid in self.processes():
             kill(pid)
         eventually(lambda: not self.processes(), "processes of the room outlive SIGKILL")
         for group in left:
-            eventually(lambda path=group: "populated 0" in (path / "cgroup.events").read_text(), f"{group} lives on")
+            eventually(
+                lambda path=group: "populated 0" in (path / "cgroup.events").read_text(), f"{group} lives on"
+            )
             group.rmdir()
         assert self._holder.stdin is not None
         self._holder.stdin.close()

@@ -1,8 +1,8 @@
 """Drive podman by its command line in a room of its own, with the runtime under test.
 
-podman is the one on the PATH, or the one that `MINICONTAINER_PODMAN` names ("peers" means `make peers`' own, with its
-conmon). Configuration, storage and images are its own; containers have no network unless a test asks for one.
-Output goes to files, not to pipes: a runtime that leaves a process behind would keep a pipe open.
+podman is the one on the PATH, or the one that `MINICONTAINER_PODMAN` names ("peers" means `make peers`' own,
+with its conmon). Configuration, storage and images are its own; containers have no network unless a test asks
+for one. Output goes to files, not to pipes: a runtime that leaves a process behind would keep a pipe open.
 See podman(1), containers.conf(5), containers-storage.conf(5); runtime.md, 7 says why each setting is there.
 """
 
@@ -129,8 +129,13 @@ class Podman:
         """Run a command that ends in podman's, with podman's environment."""
         with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
             process = subprocess.Popen(
-                argv, stdin=subprocess.PIPE, stdout=out, stderr=err, text=True,
-                env=self._environment, pass_fds=tuple(pass_fds),
+                argv,
+                stdin=subprocess.PIPE,
+                stdout=out,
+                stderr=err,
+                text=True,
+                env=self._environment,
+                pass_fds=tuple(pass_fds),
             )
             with process:
                 try:
@@ -145,7 +150,9 @@ class Podman:
     def succeed(self, *words: str, text: str = "") -> str:
         """Run a call that must succeed; give its output without the last line end."""
         done = self.call(*words, text=text)
-        assert done.returncode == 0, f"podman {' '.join(words)}: exit {done.returncode}: {done.stderr or done.stdout}"
+        assert done.returncode == 0, (
+            f"podman {' '.join(words)}: exit {done.returncode}: {done.stderr or done.stdout}"
+        )
         return done.stdout.removesuffix("\n")
 
     def terminal(self, *words: str) -> Terminal:

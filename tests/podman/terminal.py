@@ -18,7 +18,9 @@ DEADLINE = 30.0
 class Terminal:
     """A program that runs on a terminal of `rows` by `columns`, and what it has shown so far."""
 
-    def __init__(self, argv: Sequence[str], environment: Mapping[str, str], rows: int = 33, columns: int = 77) -> None:
+    def __init__(
+        self, argv: Sequence[str], environment: Mapping[str, str], rows: int = 33, columns: int = 77
+    ) -> None:
         self.shown = ""
         self._master, slave = os.openpty()
         self._set_size(rows, columns)

@@ -38,7 +38,7 @@ def test_a_failing_step_ends_the_build_with_its_code(podman: Podman) -> None:
     done = podman.call("build", "--network", "none", str(context))
     assert done.returncode == 9
     assert "before" in done.stdout
-    (context / "Containerfile").write_text(f"FROM {IMAGE}\nRUN [\"nonexistent\"]\n")
+    (context / "Containerfile").write_text(f'FROM {IMAGE}\nRUN ["nonexistent"]\n')
     done = podman.call("build", "--network", "none", str(context))
     assert done.returncode != 0
     assert "not found in $PATH" in done.stderr

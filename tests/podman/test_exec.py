@@ -30,12 +30,33 @@ LIKE_THE_FIRST = {
 @pytest.fixture(scope="module")
 def shared(podman: Podman) -> Iterator[str]:
     """Give a container that only sleeps, with settings that an exec must meet again."""
-    settings = ["--cap-drop", "all", "--cap-add", "chown,kill", "--security-opt", "no-new-privileges", "--umask", "0027",
-                "--workdir", "/tmp", "--env", "FIRST=1", "--oom-score-adj", "777", "--ulimit", "nofile=512:512",
-                "--ulimit", "nproc=2048:2048"]
+    settings = [
+        "--cap-drop",
+        "all",
+        "--cap-add",
+        "chown,kill",
+        "--security-opt",
+        "no-new-privileges",
+        "--umask",
+        "0027",
+        "--workdir",
+        "/tmp",
+        "--env",
+        "FIRST=1",
+        "--oom-score-adj",
+        "777",
+        "--ulimit",
+        "nofile=512:512",
+        "--ulimit",
+        "nproc=2048:2048",
+    ]
     script = "\n".join(f"{{ {line}\n}} > /tmp/{name} 2>&1" for name, line in LIKE_THE_FIRST.items())
-    podman.started("--name", "shared-exec", *settings, IMAGE, "sh", "-c", f"{script}\ntouch /tmp/ready; exec sleep 1000")
-    eventually(lambda: podman.call("exec", "shared-exec", "test", "-e", "/tmp/ready").returncode == 0, "never ready")
+    podman.started(
+        "--name", "shared-exec", *settings, IMAGE, "sh", "-c", f"{script}\ntouch /tmp/ready; exec sleep 1000"
+    )
+    eventually(
+        lambda: podman.call("exec", "shared-exec", "test", "-e", "/tmp/ready").returncode == 0, "never ready"
+    )
     yield "shared-exec"
     podman.remove("shared-exec")
 
@@ -60,8 +81,16 @@ def test_exec_passes_the_streams_and_the_exit_code(podman: Podman, shared: str) 
 
 def test_exec_differs_where_it_is_told_to(podman: Podman, shared: str) -> None:
     seen = podman.inside_running(
-        shared, "--user", "1000:2000", "--workdir", "/home", "--env", "SECOND=2",
-        who="id", where="pwd", environment="echo $FIRST $SECOND $HOME",
+        shared,
+        "--user",
+        "1000:2000",
+        "--workdir",
+        "/home",
+        "--env",
+        "SECOND=2",
+        who="id",
+        where="pwd",
+        environment="echo $FIRST $SECOND $HOME",
     )
     assert seen["who"].startswith("uid=1000(bob) gid=2000(team)")
     assert seen["where"] == "/home"
@@ -83,7 +112,8 @@ def test_exec_on_a_terminal_is_interactive(podman: Podman, shared: str) -> None:
 def test_exec_in_the_background_goes_on_alone(podman: Podman, shared: str) -> None:
     podman.succeed("exec", "--detach", shared, "sh", "-c", "echo done > /tmp/background")
     eventually(
-        lambda: podman.call("exec", shared, "cat", "/tmp/background").stdout == "done\n", "it never wrote its file"
+        lambda: podman.call("exec", shared, "cat", "/tmp/background").stdout == "done\n",
+        "it never wrote its file",
     )
 
 

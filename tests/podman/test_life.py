@@ -13,7 +13,11 @@ from tests.runtime.waiting import eventually
 pytestmark = pytest.mark.requires(*NEEDS)
 
 COUNTING = ["sh", "-c", "n=0; while :; do n=$((n+1)); echo $n > /count; sleep 0.02; done"]
-OBEDIENT = ["sh", "-c", "trap 'echo got TERM; exit 3' TERM; trap 'echo got USR1' USR1; echo ready; while :; do sleep 0.02; done"]
+OBEDIENT = [
+    "sh",
+    "-c",
+    "trap 'echo got TERM; exit 3' TERM; trap 'echo got USR1' USR1; echo ready; while :; do sleep 0.02; done",
+]
 
 Detached = Callable[..., str]
 
@@ -89,7 +93,9 @@ def test_pause_freezes_and_unpause_thaws(podman: Podman, detached: Detached) -> 
     podman.succeed("rm", "--force", "--time", "0", name)
 
 
-def test_a_running_container_is_restarted_attached_to_and_copied_from(podman: Podman, detached: Detached) -> None:
+def test_a_running_container_is_restarted_attached_to_and_copied_from(
+    podman: Podman, detached: Detached
+) -> None:
     name = detached("-i", IMAGE, "sh", "-c", "echo ready; read line; echo heard $line")
     podman.succeed("restart", "--time", "0", name)
     wait_for_log(podman, name, "ready")
@@ -123,7 +129,17 @@ def test_top_lists_the_processes(podman: Podman, detached: Detached) -> None:
 
 
 def test_a_health_check_says_how_it_is(podman: Podman, detached: Detached) -> None:
-    name = detached("--health-cmd", "test -f /healthy", "--health-interval", "disable", "--health-retries", "1", IMAGE, "sleep", "1000")
+    name = detached(
+        "--health-cmd",
+        "test -f /healthy",
+        "--health-interval",
+        "disable",
+        "--health-retries",
+        "1",
+        IMAGE,
+        "sleep",
+        "1000",
+    )
     assert podman.call("healthcheck", "run", name).returncode == 1
     assert podman.inspect(name, ".State.Health.Status") == "unhealthy"
     podman.succeed("exec", name, "touch", "/healthy")
@@ -147,17 +163,26 @@ def test_stats_measure_and_update_changes_the_limits(podman: Podman, detached: D
     usage, pids = podman.succeed("stats", "--no-stream", "--format", form, name).split(";")
     assert usage.endswith("67.11MB")
     assert pids == "2"
-    seen = podman.inside_running(name, memory="cat /sys/fs/cgroup/memory.max", cpu="cat /sys/fs/cgroup/cpu.max")
+    seen = podman.inside_running(
+        name, memory="cat /sys/fs/cgroup/memory.max", cpu="cat /sys/fs/cgroup/cpu.max"
+    )
     assert seen == {"memory": str(64 << 20), "cpu": "50000 100000"}
     podman.succeed("update", "--memory", "128m", "--memory-swap", "128m", "--cpus", "1", name)
-    seen = podman.inside_running(name, memory="cat /sys/fs/cgroup/memory.max", cpu="cat /sys/fs/cgroup/cpu.max")
+    seen = podman.inside_running(
+        name, memory="cat /sys/fs/cgroup/memory.max", cpu="cat /sys/fs/cgroup/cpu.max"
+    )
     assert seen == {"memory": str(128 << 20), "cpu": "100000 100000"}
-    assert podman.succeed("exec", name, "sh", "-c", "cat /dev/null > /dev/null; echo devices stay") == "devices stay"
+    assert (
+        podman.succeed("exec", name, "sh", "-c", "cat /dev/null > /dev/null; echo devices stay")
+        == "devices stay"
+    )
 
 
 @pytest.mark.requires("controller:memory")
 def test_a_container_that_takes_too_much_memory_is_killed(podman: Podman) -> None:
     hog = "tail /dev/zero"
-    done = podman.call("run", "--name", "hog", "--memory", "16m", "--memory-swap", "16m", IMAGE, "sh", "-c", hog)
+    done = podman.call(
+        "run", "--name", "hog", "--memory", "16m", "--memory-swap", "16m", IMAGE, "sh", "-c", hog
+    )
     assert done.returncode == 137
     assert podman.inspect("hog", ".State.OOMKilled") == "true"

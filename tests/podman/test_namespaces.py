@@ -46,7 +46,9 @@ def test_namespaces_of_another_container_are_shared_if_asked_for(podman: Podman,
     name = detached("--ipc", "shareable", "--hostname", "first", IMAGE, "sleep", "1000")
     first = podman.inside_running(name, **LINKS)
     flags = [f"--{kind}=container:{name}" for kind in ("ipc", "pid", "net", "uts")]
-    seen = podman.inside(*flags, **LINKS, first="cat /proc/1/cmdline | tr '\\0' ' '; hostname", shm="df /dev/shm | wc -l")
+    seen = podman.inside(
+        *flags, **LINKS, first="cat /proc/1/cmdline | tr '\\0' ' '; hostname", shm="df /dev/shm | wc -l"
+    )
     assert shared_kinds(seen, first) == {"ipc", "pid", "net", "uts", "user"}
     assert seen["first"] == "sleep 1000 first"
     podman.succeed("run", "--rm", f"--ipc=container:{name}", IMAGE, "touch", "/dev/shm/from-the-second")
@@ -55,7 +57,11 @@ def test_namespaces_of_another_container_are_shared_if_asked_for(podman: Podman,
 
 
 def test_the_cgroup_is_the_containers_own_root(podman: Podman) -> None:
-    seen = podman.inside(path="grep ^0:: /proc/self/cgroup", tree="cat /sys/fs/cgroup/cgroup.procs", write="mkdir /sys/fs/cgroup/x")
+    seen = podman.inside(
+        path="grep ^0:: /proc/self/cgroup",
+        tree="cat /sys/fs/cgroup/cgroup.procs",
+        write="mkdir /sys/fs/cgroup/x",
+    )
     assert seen["path"] == "0::/"
     assert "1" in seen["tree"].split()
     assert "Read-only file system" in seen["write"]
@@ -65,7 +71,9 @@ def test_the_cgroup_is_the_containers_own_root(podman: Podman) -> None:
 
 def test_without_cgroups_a_container_stays_in_podmans(podman: Podman) -> None:
     if podman.kind == "runc":
-        done = podman.call("run", "--rm", "--cgroups", "disabled", IMAGE, "true")  # the peer's recorded behaviour
+        done = podman.call(
+            "run", "--rm", "--cgroups", "disabled", IMAGE, "true"
+        )  # the peer's recorded behaviour
         assert "requested OCI runtime runc is not compatible with NoCgroups" in done.stderr
         return
     seen = podman.inside("--cgroups", "disabled", "--cgroupns", "host", path="grep ^0:: /proc/self/cgroup")
@@ -75,16 +83,29 @@ def test_without_cgroups_a_container_stays_in_podmans(podman: Podman) -> None:
 @pytest.mark.requires("userns", "tool:newuidmap")
 def test_a_user_namespace_maps_what_it_is_told_to(podman: Podman) -> None:
     questions = {
-        "uids": "cat /proc/self/uid_map", "gids": "cat /proc/self/gid_map", "who": "id -u",
-        "root": "stat -c %u:%g /bin /etc /proc/1 /dev/null", "write": "echo x > /root/x && stat -c %u /root/x",
-        "pts": "stat -c %u /dev/pts/ptmx", "network": "ip link | grep -c lo:", "mknod": "mknod /tmp/n c 1 3",
-        "hostname": "hostname", "own": "readlink /proc/self/ns/user",
+        "uids": "cat /proc/self/uid_map",
+        "gids": "cat /proc/self/gid_map",
+        "who": "id -u",
+        "root": "stat -c %u:%g /bin /etc /proc/1 /dev/null",
+        "write": "echo x > /root/x && stat -c %u /root/x",
+        "pts": "stat -c %u /dev/pts/ptmx",
+        "network": "ip link | grep -c lo:",
+        "mknod": "mknod /tmp/n c 1 3",
+        "hostname": "hostname",
+        "own": "readlink /proc/self/ns/user",
     }
-    seen = podman.inside("--uidmap", "0:2100000:5000", "--gidmap", "0:2200000:6000", "--hostname", "mapped", **questions)
+    seen = podman.inside(
+        "--uidmap", "0:2100000:5000", "--gidmap", "0:2200000:6000", "--hostname", "mapped", **questions
+    )
     assert seen["uids"].split() == ["0", "2100000", "5000"]
     assert seen["gids"].split() == ["0", "2200000", "6000"]
     assert seen["who"] == "0"
-    assert seen["root"].splitlines() == ["0:0", "0:0", "0:0", "65534:65534"]  # /dev/null is a bind of the host's
+    assert seen["root"].splitlines() == [
+        "0:0",
+        "0:0",
+        "0:0",
+        "65534:65534",
+    ]  # /dev/null is a bind of the host's
     assert seen["write"] == "0"
     assert seen["pts"] == "0"
     assert seen["network"] == "1"
@@ -102,7 +123,9 @@ def test_a_container_with_a_user_namespace_lives_like_any_other(podman: Podman, 
     mapped = detached("--uidmap", "0:2100000:5000", "--user", "bob", IMAGE, "sleep", "1000")
     host_pid = int(podman.inspect(mapped, ".State.Pid"))
     assert Path(f"/proc/{host_pid}").stat().st_uid == 2101000
-    again = podman.inside_running(mapped, who="id -u", uids="cat /proc/self/uid_map", write="touch /tmp/mine && echo yes")
+    again = podman.inside_running(
+        mapped, who="id -u", uids="cat /proc/self/uid_map", write="touch /tmp/mine && echo yes"
+    )
     assert again["who"] == "1000"
     assert again["uids"].split() == ["0", "2100000", "5000"]
     assert again["write"] == "yes"
@@ -119,15 +142,24 @@ def test_an_idmapped_volume_shows_its_owner_through_the_mapping(podman: Podman) 
     volume.mkdir()
     (volume / "file").write_text("owned by the host's root\n")
     mapping = ["--uidmap", "0:2100000:5000"]
-    seen = podman.inside(*mapping, "--volume", f"{volume}:/v:idmap", owner="stat -c %u /v/file", write="echo x > /v/new && stat -c %u /v/new")
+    seen = podman.inside(
+        *mapping,
+        "--volume",
+        f"{volume}:/v:idmap",
+        owner="stat -c %u /v/file",
+        write="echo x > /v/new && stat -c %u /v/new",
+    )
     assert seen == {"owner": "0", "write": "0"}
     assert (volume / "new").stat().st_uid == 0
-    plain = podman.inside(*mapping, "--volume", f"{volume}:/v", owner="stat -c %u /v/file", write="echo x > /v/other")
+    plain = podman.inside(
+        *mapping, "--volume", f"{volume}:/v", owner="stat -c %u /v/file", write="echo x > /v/other"
+    )
     assert plain["owner"] == "65534"
     assert "Permission denied" in plain["write"]
 
 
-# 4.3's pod cgroup denies every device (podman's own fault), hence no share-parent; infra images are made from catatonit.
+# 4.3's pod cgroup denies every device (podman's own fault), hence no share-parent; infra images are made from
+# catatonit.
 POD = ("--network", "none", "--share-parent=false", "--hostname", "the-pod")
 
 
@@ -137,7 +169,10 @@ def test_a_pod_shares_namespaces_and_ends_as_one(podman: Podman) -> None:
         podman.succeed("create", "--pod", "pod", "--name", "one", IMAGE, "sleep", "1000")
         podman.succeed("create", "--pod", "pod", "--name", "two", IMAGE, "sleep", "2000")
         podman.succeed("pod", "start", "pod")
-        one, two = podman.inside_running("one", **LINKS), podman.inside_running("two", **LINKS, all="ps -o args", host="hostname")
+        one, two = (
+            podman.inside_running("one", **LINKS),
+            podman.inside_running("two", **LINKS, all="ps -o args", host="hostname"),
+        )
         assert shared_kinds(one, two) == {"ipc", "net", "uts", "pid", "user"}
         assert {"sleep 1000", "sleep 2000"} <= set(two["all"].splitlines())
         assert two["host"] == "the-pod"
@@ -146,15 +181,25 @@ def test_a_pod_shares_namespaces_and_ends_as_one(podman: Podman) -> None:
         podman.succeed("pod", "unpause", "pod")
         podman.succeed("pod", "stop", "--time", "0", "pod")
         for name in ("one", "two"):
-            eventually(lambda name=name: podman.inspect(name, ".State.Status") == "exited", f"{name} never exited")
+            eventually(
+                lambda name=name: podman.inspect(name, ".State.Status") == "exited", f"{name} never exited"
+            )
     finally:
         podman.succeed("pod", "rm", "--force", "--time", "0", "pod")
 
 
 @pytest.mark.requires("peer:netavark", "tool:nft")
 def test_containers_reach_each_other_over_podmans_bridge(podman: Podman, detached: Detached) -> None:
-    server = detached("--network", "podman", "--publish", "127.0.0.1:7070:7070", IMAGE,
-                      "sh", "-c", "while :; do echo served | nc -l -p 7070; done")
+    server = detached(
+        "--network",
+        "podman",
+        "--publish",
+        "127.0.0.1:7070:7070",
+        IMAGE,
+        "sh",
+        "-c",
+        "while :; do echo served | nc -l -p 7070; done",
+    )
     address = podman.inspect(server, ".NetworkSettings.IPAddress")
     command = f"until nc {address} 7070 </dev/null; do sleep 0.05; done; ip route | grep -c default"
     assert podman.succeed("run", "--rm", "--network", "podman", IMAGE, "sh", "-c", command) == "served\n1"
@@ -162,5 +207,7 @@ def test_containers_reach_each_other_over_podmans_bridge(podman: Podman, detache
 
 @pytest.mark.requires("peer:netavark", "tool:nft", "userns", "tool:newuidmap")
 def test_a_network_is_configured_between_create_and_start_for_a_user_namespace(podman: Podman) -> None:
-    seen = podman.inside("--network", "podman", "--uidmap", "0:2100000:5000", address="ip -o -4 addr show eth0 | wc -l")
+    seen = podman.inside(
+        "--network", "podman", "--uidmap", "0:2100000:5000", address="ip -o -4 addr show eth0 | wc -l"
+    )
     assert seen["address"] == "1"

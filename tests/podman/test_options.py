@@ -12,7 +12,9 @@ from tests.podman.engine import IMAGE, Podman
 
 pytestmark = pytest.mark.requires(*NEEDS)
 
-DOCKERS_CAPABILITIES = 0xA80425FB  # the fourteen of Docker without audit_write, net_raw and mknod are podman's 11
+DOCKERS_CAPABILITIES = (
+    0xA80425FB  # the fourteen of Docker without audit_write, net_raw and mknod are podman's 11
+)
 STATUS = {
     "bounding": "grep CapBnd /proc/self/status | cut -f 2",
     "effective": "grep CapEff /proc/self/status | cut -f 2",
@@ -61,11 +63,34 @@ def test_user_and_groups_are_those_asked_for(podman: Podman) -> None:
 
 def test_the_process_has_the_settings_asked_for(podman: Podman) -> None:
     seen = podman.inside(
-        *("--hostname", "named", "--umask", "0077", "--oom-score-adj", "900", "--env", "A=one", "--env", "B=x=y z"),
-        *("--ulimit", "nofile=123:456", "--ulimit", "nproc=3000:3000", "--ulimit", "core=0:0", "--workdir", "/var/keep"),
-        host="hostname; cat /proc/sys/kernel/hostname", umask="umask; touch /f; stat -c %a /f; stat -c %a /dev/null",
-        oom="cat /proc/self/oom_score_adj", env="echo $A; echo $B; echo $container",
-        limits="ulimit -Sn; ulimit -Hn; ulimit -Hu; ulimit -Hc", where="pwd",
+        *(
+            "--hostname",
+            "named",
+            "--umask",
+            "0077",
+            "--oom-score-adj",
+            "900",
+            "--env",
+            "A=one",
+            "--env",
+            "B=x=y z",
+        ),
+        *(
+            "--ulimit",
+            "nofile=123:456",
+            "--ulimit",
+            "nproc=3000:3000",
+            "--ulimit",
+            "core=0:0",
+            "--workdir",
+            "/var/keep",
+        ),
+        host="hostname; cat /proc/sys/kernel/hostname",
+        umask="umask; touch /f; stat -c %a /f; stat -c %a /dev/null",
+        oom="cat /proc/self/oom_score_adj",
+        env="echo $A; echo $B; echo $container",
+        limits="ulimit -Sn; ulimit -Hn; ulimit -Hu; ulimit -Hc",
+        where="pwd",
     )
     assert seen["host"] == "named\nnamed"
     assert seen["umask"] == "0077\n600\n666"
@@ -90,7 +115,12 @@ def test_seccomp_filters_by_the_profile(podman: Podman) -> None:
         {"names": ["sethostname"], "action": "SCMP_ACT_ERRNO"},
     ]
     profile.write_text(json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules}))
-    questions = {"mkdir": "mkdir /d", "sync": "(sync); echo $?", "host": "hostname new", "rest": "rm /etc/group && echo works"}
+    questions = {
+        "mkdir": "mkdir /d",
+        "sync": "(sync); echo $?",
+        "host": "hostname new",
+        "rest": "rm /etc/group && echo works",
+    }
     seen = podman.inside("--cap-add", "sys_admin", "--security-opt", f"seccomp={profile}", **questions)
     assert "Remote I/O error" in seen["mkdir"]
     assert seen["sync"].splitlines()[-1] == "159"  # 128 + SIGSYS
@@ -100,7 +130,9 @@ def test_seccomp_filters_by_the_profile(podman: Podman) -> None:
 
 def test_a_read_only_root_has_writable_places_where_podman_puts_them(podman: Podman) -> None:
     seen = podman.inside(
-        "--read-only", "--tmpfs", "/extra:size=64k",
+        "--read-only",
+        "--tmpfs",
+        "/extra:size=64k",
         root="touch /x; touch /etc/x; mount -o remount,rw /",
         places="for d in /tmp /run /var/tmp /dev/shm /extra; do touch $d/x && echo $d; done",
         masked="cat /proc/keys /proc/timer_list | wc -c; ls /proc/acpi /sys/firmware | grep -v :",
@@ -110,14 +142,21 @@ def test_a_read_only_root_has_writable_places_where_podman_puts_them(podman: Pod
     assert seen["places"].split() == ["/tmp", "/run", "/var/tmp", "/dev/shm", "/extra"]
     assert seen["masked"].split() == ["0"]
     assert seen["frozen"].count("Read-only file system") == 2
-    strict = podman.inside("--read-only", "--read-only-tmpfs=false", tmp="touch /tmp/x", shm="touch /dev/shm/x && echo ok")
+    strict = podman.inside(
+        "--read-only", "--read-only-tmpfs=false", tmp="touch /tmp/x", shm="touch /dev/shm/x && echo ok"
+    )
     assert "Read-only file system" in strict["tmp"]
     assert strict["shm"] == "ok"
 
 
 def test_a_tmpfs_takes_over_what_it_hides_and_keeps_its_options(podman: Podman) -> None:
     seen = podman.inside(
-        "--tmpfs", "/var/keep", "--tmpfs", "/sized:size=128k,mode=1750,noexec", "--mount", "type=tmpfs,destination=/plain,ro",
+        "--tmpfs",
+        "/var/keep",
+        "--tmpfs",
+        "/sized:size=128k,mode=1750,noexec",
+        "--mount",
+        "type=tmpfs,destination=/plain,ro",
         kept="cat /var/keep/inner; stat -c %a /var/keep",
         sized="stat -c %a /sized; df -k /sized | tail -n 1 | awk '{print $2}'; cp /bin/busybox /sized 2>/dev/null; echo '#!/bin/sh' > /sized/p; chmod +x /sized/p; /sized/p",
         plain="touch /plain/x",
@@ -136,8 +175,22 @@ def test_volumes_show_what_lies_outside(podman: Podman) -> None:
     (outside / "file").write_text("from outside\n")
     (outside / "alone").write_text("a file alone\n")
     seen = podman.inside(
-        *("--volume", f"{outside}:/rw", "--volume", f"{outside}:/ro:ro", "--volume", f"{outside / 'alone'}:/etc/deep/alone:ro"),
-        *("--volume", f"{outside}:/bin/../srv/through", "--volume", "named:/named", "--volume", f"{outside}:/strict:noexec,nodev,nosuid"),
+        *(
+            "--volume",
+            f"{outside}:/rw",
+            "--volume",
+            f"{outside}:/ro:ro",
+            "--volume",
+            f"{outside / 'alone'}:/etc/deep/alone:ro",
+        ),
+        *(
+            "--volume",
+            f"{outside}:/bin/../srv/through",
+            "--volume",
+            "named:/named",
+            "--volume",
+            f"{outside}:/strict:noexec,nodev,nosuid",
+        ),
         read="cat /rw/file /ro/file /etc/deep/alone /srv/through/file",
         write="echo back > /rw/written; echo no > /ro/written; echo no > /etc/deep/alone",
         named="echo kept > /named/it && cat /named/it",
@@ -156,11 +209,15 @@ def test_a_volume_over_a_symlink_lands_where_it_points_inside(podman: Podman) ->
     outside = podman.folder / "linked"
     outside.mkdir()
     (outside / "file").write_text("found\n")
-    build = podman.succeed("run", "--detach", IMAGE, "sh", "-c", "mkdir /tmp/real; ln -s /../../tmp/real /link")
+    build = podman.succeed(
+        "run", "--detach", IMAGE, "sh", "-c", "mkdir /tmp/real; ln -s /../../tmp/real /link"
+    )
     podman.succeed("wait", build)
     podman.succeed("commit", "--quiet", build, "with-link")
     podman.remove(build)
-    shown = podman.succeed("run", "--rm", "--volume", f"{outside}:/link", "with-link", "cat", "/tmp/real/file")
+    shown = podman.succeed(
+        "run", "--rm", "--volume", f"{outside}:/link", "with-link", "cat", "/tmp/real/file"
+    )
     podman.succeed("rmi", "with-link")
     assert shown == "found"
     assert not Path("/tmp/real").exists()
@@ -169,8 +226,15 @@ def test_a_volume_over_a_symlink_lands_where_it_points_inside(podman: Podman) ->
 def test_sysctls_are_set_in_the_containers_namespaces(podman: Podman) -> None:
     before = Path("/proc/sys/kernel/msgmax").read_text()
     seen = podman.inside(
-        "--sysctl", "kernel.msgmax=4321", "--sysctl", "net.ipv4.ip_default_ttl=42", "--sysctl", "fs.mqueue.queues_max=77",
-        msgmax="cat /proc/sys/kernel/msgmax", ttl="cat /proc/sys/net/ipv4/ip_default_ttl", queues="cat /proc/sys/fs/mqueue/queues_max",
+        "--sysctl",
+        "kernel.msgmax=4321",
+        "--sysctl",
+        "net.ipv4.ip_default_ttl=42",
+        "--sysctl",
+        "fs.mqueue.queues_max=77",
+        msgmax="cat /proc/sys/kernel/msgmax",
+        ttl="cat /proc/sys/net/ipv4/ip_default_ttl",
+        queues="cat /proc/sys/fs/mqueue/queues_max",
     )
     assert seen == {"msgmax": "4321", "ttl": "42", "queues": "77"}
     assert Path("/proc/sys/kernel/msgmax").read_text() == before
@@ -178,14 +242,31 @@ def test_sysctls_are_set_in_the_containers_namespaces(podman: Podman) -> None:
 
 def test_devices_are_there_and_no_others(podman: Podman) -> None:
     seen = podman.inside(
-        "--device", "/dev/full:/dev/renamed:rw", "--device", "/dev/loop-control",
-        listed="ls /dev | sort", kind="stat -c '%F %t:%T %a' /dev/renamed /dev/null",
+        "--device",
+        "/dev/full:/dev/renamed:rw",
+        "--device",
+        "/dev/loop-control",
+        listed="ls /dev | sort",
+        kind="stat -c '%F %t:%T %a' /dev/renamed /dev/null",
         use="echo x > /dev/renamed; echo x > /dev/null && head -c 4 /dev/zero | wc -c; head -c 4 /dev/urandom | wc -c",
         made="mknod /dev/memory c 1 1 && cat /dev/memory",
         terminal="test -c /dev/tty && test -c /dev/ptmx && echo yes",
         links="for name in fd stdin stdout stderr; do readlink /dev/$name; done",
     )
-    for name in ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts", "shm", "mqueue", "renamed", "loop-control"):
+    for name in (
+        "null",
+        "zero",
+        "full",
+        "random",
+        "urandom",
+        "tty",
+        "ptmx",
+        "pts",
+        "shm",
+        "mqueue",
+        "renamed",
+        "loop-control",
+    ):
         assert name in seen["listed"].split()
     assert not {"kmsg", "mem", "vda", "sda", "fuse"} & set(seen["listed"].split())
     assert seen["kind"].splitlines() == ["character special file 1:7 666", "character special file 1:3 666"]
@@ -197,7 +278,11 @@ def test_devices_are_there_and_no_others(podman: Podman) -> None:
 
 
 def test_an_init_reaps_and_passes_signals_on(podman: Podman) -> None:
-    seen = podman.inside("--init", first="head -c 16 /proc/1/cmdline; echo", orphans="(sleep 0.01 &); sleep 0.2; ps -o stat | grep -c Z")
+    seen = podman.inside(
+        "--init",
+        first="head -c 16 /proc/1/cmdline; echo",
+        orphans="(sleep 0.01 &); sleep 0.2; ps -o stat | grep -c Z",
+    )
     assert seen["first"] == "/run/podman-init"
     assert seen["orphans"] == "0"
     name = podman.started("--init", IMAGE, "sleep", "1000")
@@ -217,8 +302,11 @@ def test_paths_are_masked_and_unmasked(podman: Podman) -> None:
 
 def test_privileged_means_nearly_everything(podman: Podman) -> None:
     seen = podman.inside(
-        "--privileged", seccomp="grep Seccomp: /proc/self/status | cut -f 2", mounts="mount -t tmpfs none /tmp && umount /tmp && echo yes",
-        devices="test -c /dev/kmsg && test -c /dev/loop-control && echo yes", sysfs="mount | grep ' /sys ' | grep -c 'rw,'",
+        "--privileged",
+        seccomp="grep Seccomp: /proc/self/status | cut -f 2",
+        mounts="mount -t tmpfs none /tmp && umount /tmp && echo yes",
+        devices="test -c /dev/kmsg && test -c /dev/loop-control && echo yes",
+        sysfs="mount | grep ' /sys ' | grep -c 'rw,'",
         groups="mkdir /sys/fs/cgroup/mine && rmdir /sys/fs/cgroup/mine && echo yes",
     )
     assert seen == {"seccomp": "0", "mounts": "yes", "devices": "yes", "sysfs": "1", "groups": "yes"}
@@ -237,10 +325,22 @@ def test_a_root_file_system_of_ones_own_needs_no_image(podman: Podman) -> None:
 @pytest.mark.requires("controller:memory", "controller:cpu", "controller:pids", "controller:cpuset")
 def test_limits_are_written_to_the_cgroup(podman: Podman) -> None:
     seen = podman.inside(
-        *("--memory", "64m", "--memory-swap", "96m", "--memory-reservation", "32m", "--cpus", "0.5", "--cpu-shares", "512"),
+        *(
+            "--memory",
+            "64m",
+            "--memory-swap",
+            "96m",
+            "--memory-reservation",
+            "32m",
+            "--cpus",
+            "0.5",
+            "--cpu-shares",
+            "512",
+        ),
         *("--pids-limit", "77", "--cpuset-cpus", "0"),
         memory="cd /sys/fs/cgroup; cat memory.max memory.swap.max memory.low",
-        cpu="cd /sys/fs/cgroup; cat cpu.max cpu.weight cpuset.cpus", pids="cat /sys/fs/cgroup/pids.max",
+        cpu="cd /sys/fs/cgroup; cat cpu.max cpu.weight cpuset.cpus",
+        pids="cat /sys/fs/cgroup/pids.max",
         many="for i in $(seq 100); do sleep 1 & done",
     )
     assert seen["memory"].split() == [str(64 << 20), str(32 << 20), str(32 << 20)]

@@ -23,12 +23,19 @@ def shared(rootless: Podman) -> Iterator[str]:
 
 def test_root_inside_is_an_ordinary_user_outside(rootless: Podman) -> None:
     seen = rootless.inside(
-        who="id -u; id -g", uids="cat /proc/self/uid_map", write="echo x > /etc/new && stat -c %u /etc/new",
-        chown="chown bob /etc/new && stat -c %u /etc/new", host="cat /proc/sys/kernel/hostname > /proc/sys/kernel/hostname",
-        devices="echo x > /dev/null && head -c 4 /dev/zero | wc -c", tmp="touch /tmp/x /dev/shm/x && echo yes",
+        who="id -u; id -g",
+        uids="cat /proc/self/uid_map",
+        write="echo x > /etc/new && stat -c %u /etc/new",
+        chown="chown bob /etc/new && stat -c %u /etc/new",
+        host="cat /proc/sys/kernel/hostname > /proc/sys/kernel/hostname",
+        devices="echo x > /dev/null && head -c 4 /dev/zero | wc -c",
+        tmp="touch /tmp/x /dev/shm/x && echo yes",
     )
     assert seen["who"] == "0\n0"
-    assert [line.split() for line in seen["uids"].splitlines()] == [["0", "61234", "1"], ["1", "4000000", "65536"]]
+    assert [line.split() for line in seen["uids"].splitlines()] == [
+        ["0", "61234", "1"],
+        ["1", "4000000", "65536"],
+    ]
     assert seen["write"] == "0"
     assert seen["chown"] == "1000"
     assert "Read-only file system" in seen["host"]
@@ -37,7 +44,13 @@ def test_root_inside_is_an_ordinary_user_outside(rootless: Podman) -> None:
 
 
 def test_keep_id_nests_a_second_user_namespace(rootless: Podman) -> None:
-    seen = rootless.inside("--userns", "keep-id", who="id -u; id -g", uids="cat /proc/self/uid_map", tmp="touch /tmp/x && stat -c %u /tmp/x")
+    seen = rootless.inside(
+        "--userns",
+        "keep-id",
+        who="id -u; id -g",
+        uids="cat /proc/self/uid_map",
+        tmp="touch /tmp/x && stat -c %u /tmp/x",
+    )
     assert seen["who"] == "61234\n61234"
     assert ["61234", "0", "1"] in [line.split() for line in seen["uids"].splitlines()]
     assert seen["tmp"] == "61234"
@@ -49,10 +62,34 @@ def test_options_work_without_root(rootless: Podman) -> None:
     (outside / "file").write_text("from outside\n")
     os.chown(outside, 61234, 61234)
     seen = rootless.inside(
-        *("--read-only", "--tmpfs", "/usr/open", "--volume", f"{outside}:/v", "--hostname", "named", "--user", "bob"),
-        *("--cap-drop", "all", "--security-opt", "no-new-privileges", "--network", "host", "--workdir", "/home"),
-        who="id", root="touch /home/x", kept="cat /usr/open/inner; touch /tmp/x && echo yes", volume="cat /v/file", host="hostname",
-        status="grep -E 'CapBnd|NoNewPrivs|Seccomp:' /proc/self/status", net="readlink /proc/self/ns/net",
+        *(
+            "--read-only",
+            "--tmpfs",
+            "/usr/open",
+            "--volume",
+            f"{outside}:/v",
+            "--hostname",
+            "named",
+            "--user",
+            "bob",
+        ),
+        *(
+            "--cap-drop",
+            "all",
+            "--security-opt",
+            "no-new-privileges",
+            "--network",
+            "host",
+            "--workdir",
+            "/home",
+        ),
+        who="id",
+        root="touch /home/x",
+        kept="cat /usr/open/inner; touch /tmp/x && echo yes",
+        volume="cat /v/file",
+        host="hostname",
+        status="grep -E 'CapBnd|NoNewPrivs|Seccomp:' /proc/self/status",
+        net="readlink /proc/self/ns/net",
     )
     assert seen["who"] == "uid=1000(bob) gid=1000(bob) groups=1000(bob),2000(team)"
     assert "Read-only file system" in seen["root"]

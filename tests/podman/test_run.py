@@ -33,7 +33,9 @@ def test_run_on_a_terminal_is_interactive(podman: Podman) -> None:
         shown = terminal.read_until("is1terminal")
         assert "33 77" in shown
         assert "/dev/pts/0" in shown
-        terminal.type("ls -l /proc/self/fd/0 /dev/console | wc -l; stat -c %a:%u /dev/pts/0 /dev/console; echo d$((1))ne\n")
+        terminal.type(
+            "ls -l /proc/self/fd/0 /dev/console | wc -l; stat -c %a:%u /dev/pts/0 /dev/console; echo d$((1))ne\n"
+        )
         assert "620:0" in terminal.read_until("d1ne")
         terminal.type("echo rea$((1))y; cat\n")
         terminal.read_until("rea1y\r\n")
@@ -46,8 +48,16 @@ def test_run_on_a_terminal_is_interactive(podman: Podman) -> None:
 
 
 def test_run_on_a_terminal_follows_its_size(podman: Podman) -> None:
-    with podman.terminal("run", "--rm", "-it", IMAGE, "sh", "-c", "echo rea$((1))y; trap 'stty size' WINCH; "
-                         "while ! stty size | grep -q '11 22'; do sleep 0.05; done; echo follow$((1))d") as terminal:
+    with podman.terminal(
+        "run",
+        "--rm",
+        "-it",
+        IMAGE,
+        "sh",
+        "-c",
+        "echo rea$((1))y; trap 'stty size' WINCH; "
+        "while ! stty size | grep -q '11 22'; do sleep 0.05; done; echo follow$((1))d",
+    ) as terminal:
         terminal.read_until("rea1y")
         terminal.resize(11, 22)
         terminal.read_until("follow1d")
@@ -55,7 +65,9 @@ def test_run_on_a_terminal_follows_its_size(podman: Podman) -> None:
 
 
 def test_a_terminal_belongs_to_the_user_of_the_process(podman: Podman) -> None:
-    with podman.terminal("run", "--rm", "-it", "--user", "bob", IMAGE, "sh", "-c", "stat -c %U:%a $(tty)") as terminal:
+    with podman.terminal(
+        "run", "--rm", "-it", "--user", "bob", IMAGE, "sh", "-c", "stat -c %U:%a $(tty)"
+    ) as terminal:
         assert terminal.finish() == 0
         assert "bob:620" in terminal.shown
 
@@ -92,9 +104,17 @@ def test_a_container_that_could_not_start_is_removed_like_any_other(podman: Podm
 
 def test_the_images_settings_reach_the_process(podman: Podman) -> None:
     with tempfile.NamedTemporaryFile("rb") as layer:
-        podman.succeed("export", "--output", layer.name, podman.succeed("create", "--name", "origin", IMAGE, "true"))
+        podman.succeed(
+            "export", "--output", layer.name, podman.succeed("create", "--name", "origin", IMAGE, "true")
+        )
         podman.remove("origin")
-        settings = ["WORKDIR /w/orkdir", "USER bob", "ENV FROM_IMAGE=yes", 'ENTRYPOINT ["sh","-c"]', 'CMD ["pwd; id -un; echo $FROM_IMAGE $HOME"]']
+        settings = [
+            "WORKDIR /w/orkdir",
+            "USER bob",
+            "ENV FROM_IMAGE=yes",
+            'ENTRYPOINT ["sh","-c"]',
+            'CMD ["pwd; id -un; echo $FROM_IMAGE $HOME"]',
+        ]
         changes = [word for setting in settings for word in ("--change", setting)]
         podman.succeed("import", "--quiet", *changes, layer.name, "configured")
     assert podman.succeed("run", "--rm", "configured") == "/w/orkdir\nbob\nyes /home"
@@ -112,7 +132,9 @@ def test_descriptors_pass_only_when_preserved(podman: Podman) -> None:
             file.write(text)
             file.seek(0)
         high = [fcntl.fcntl(file, fcntl.F_DUPFD_CLOEXEC, 20) for file in (first, second)]
-        command = podman.argv("run", "--rm", "--preserve-fds", "2", IMAGE, "sh", "-c", "cat <&3; cat <&4; ls /proc/self/fd")
+        command = podman.argv(
+            "run", "--rm", "--preserve-fds", "2", IMAGE, "sh", "-c", "cat <&3; cat <&4; ls /proc/self/fd"
+        )
         mover = [sys.executable, "-c", MOVE, *map(str, high)]
         done = podman.call_argv([*mover, *command], pass_fds=high)
         for number in high:

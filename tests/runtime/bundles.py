@@ -25,10 +25,20 @@ BUSYBOX = Path("/bin/busybox")
 """Debian's busybox-static."""
 
 FOLDERS = ("bin", "dev", "etc", "home", "proc", "root", "sys", "tmp", "usr", "var")
-PASSWD = "root:x:0:0:root:/root:/bin/sh\nbob:x:1000:1000:bob:/home/bob:/bin/sh\n"  # noqa: S105 - a file's text
+PASSWD = "root:x:0:0:root:/root:/bin/sh\nbob:x:1000:1000:bob:/home/bob:/bin/sh\n"
 GROUP = "root:x:0:\nbob:x:1000:\nstaff:x:50:bob\n"
 
-MASKED = ["acpi", "asound", "kcore", "keys", "latency_stats", "timer_list", "timer_stats", "sched_debug", "scsi"]
+MASKED = [
+    "acpi",
+    "asound",
+    "kcore",
+    "keys",
+    "latency_stats",
+    "timer_list",
+    "timer_stats",
+    "sched_debug",
+    "scsi",
+]
 READONLY = ["bus", "fs", "irq", "sys", "sysrq-trigger"]
 CAPABILITIES = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"]
 
@@ -55,9 +65,7 @@ def default_config() -> dict[str, Any]:
             "args": ["true"],
             "env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TERM=xterm"],
             "cwd": "/",
-            "capabilities": {
-                name: list(CAPABILITIES) for name in ("bounding", "effective", "permitted")
-            },
+            "capabilities": {name: list(CAPABILITIES) for name in ("bounding", "effective", "permitted")},
             "rlimits": [{"type": "RLIMIT_NOFILE", "hard": 1024, "soft": 1024}],
             "noNewPrivileges": True,
         },
@@ -67,10 +75,17 @@ def default_config() -> dict[str, Any]:
             mount("/proc", "proc", "proc"),
             mount("/dev", "tmpfs", "tmpfs", "nosuid", "strictatime", "mode=755", "size=65536k"),
             mount(
-                "/dev/pts", "devpts", "devpts",
-                "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5",
+                "/dev/pts",
+                "devpts",
+                "devpts",
+                "nosuid",
+                "noexec",
+                "newinstance",
+                "ptmxmode=0666",
+                "mode=0620",
+                "gid=5",
             ),
-            mount("/dev/shm", "tmpfs", "shm", "nosuid", "noexec", "nodev", "mode=1777", "size=65536k"),  # noqa: S108
+            mount("/dev/shm", "tmpfs", "shm", "nosuid", "noexec", "nodev", "mode=1777", "size=65536k"),
             mount("/dev/mqueue", "mqueue", "mqueue", "nosuid", "noexec", "nodev"),
             mount("/sys", "sysfs", "sysfs", "nosuid", "noexec", "nodev", "ro"),
             mount("/sys/fs/cgroup", "cgroup", "cgroup", "nosuid", "noexec", "nodev", "relatime", "ro"),

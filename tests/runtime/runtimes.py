@@ -95,6 +95,10 @@ class Runtime:
     def argv(self, *argv: str) -> list[str]:
         """Give the whole command line of one call."""
         command = [str(self.binary), "--root", str(self.root), *argv]
+        return self.viewed(command)
+
+    def viewed(self, command: list[str]) -> list[str]:
+        """Give a peer the view of cgroup v2 that it needs on a hybrid host."""
         if self.kind == "ours":
             return command
         return in_shared_view(command) if self.shares_mounts else in_v2_view(command)
@@ -104,7 +108,7 @@ class Runtime:
         names = [self._folder / f"call-{self._calls}.{stream}" for stream in ("out", "err")]
         return names[0].open("w+"), names[1].open("w+")
 
-    def call(self, *argv: str, timeout: float = TIMEOUT, **options: Any) -> Completed:  # noqa: ANN401
+    def call(self, *argv: str, timeout: float = TIMEOUT, **options: Any) -> Completed:
         """Run `runtime --root ROOT *argv` to its end; `options` are Popen's, and `text` for its input."""
         text = options.pop("text", None)
         out, err = self._files()
@@ -122,7 +126,7 @@ class Runtime:
             err.seek(0)
             return subprocess.CompletedProcess(argv, process.returncode, out.read(), err.read())
 
-    def succeed(self, *argv: str, **options: Any) -> Completed:  # noqa: ANN401
+    def succeed(self, *argv: str, **options: Any) -> Completed:
         """Run a call that must succeed."""
         done = self.call(*argv, **options)
         assert done.returncode == 0, f"{' '.join(argv)}: exit {done.returncode}: {done.stderr or done.stdout}"
@@ -134,55 +138,58 @@ class Runtime:
         bundle.save()
         return name
 
-    def create(self, bundle: Bundle, name: str | None = None, *flags: str, **options: Any) -> Completed:  # noqa: ANN401
+    def create(self, bundle: Bundle, name: str | None = None, *flags: str, **options: Any) -> Completed:
         """Save the config and run `create`."""
         name = self._know(bundle, name)
         return self.call("create", "--bundle", str(bundle.path), *flags, name, **options)
 
-    def run(self, bundle: Bundle, name: str | None = None, *flags: str, **options: Any) -> Completed:  # noqa: ANN401
+    def run(self, bundle: Bundle, name: str | None = None, *flags: str, **options: Any) -> Completed:
         """Save the config and run `run` in the foreground."""
         name = self._know(bundle, name)
         return self.call("run", "--bundle", str(bundle.path), *flags, name, **options)
 
-    def output(self, bundle: Bundle, **options: Any) -> str:  # noqa: ANN401
+    def output(self, bundle: Bundle, **options: Any) -> str:
         """Run the bundle's program, which must succeed, and give what it printed."""
         done = self.run(bundle, **options)
         assert done.returncode == 0, f"run: exit {done.returncode}: {done.stderr or done.stdout}"
         return done.stdout
 
-    def spawn(self, *argv: str, **options: Any) -> subprocess.Popen[str]:  # noqa: ANN401
+    def spawn(self, *argv: str, **options: Any) -> subprocess.Popen[str]:
         """Start a call and leave it running; it is killed at the end of the test."""
         out, err = self._files()
         options.setdefault("stdin", subprocess.DEVNULL)
         with out, err:
             process = subprocess.Popen(
-                self.argv(*argv), text=True, stdout=options.pop("stdout", out),
-                stderr=options.pop("stderr", err), **options,
+                self.argv(*argv),
+                text=True,
+                stdout=options.pop("stdout", out),
+                stderr=options.pop("stderr", err),
+                **options,
             )
         self._spawned.append(process)
         return process
 
-    def spawn_run(self, bundle: Bundle, *flags: str, **options: Any) -> subprocess.Popen[str]:  # noqa: ANN401
+    def spawn_run(self, bundle: Bundle, *flags: str, **options: Any) -> subprocess.Popen[str]:
         """Start `run` and leave it running."""
         name = self._know(bundle, None)
         return self.spawn("run", "--bundle", str(bundle.path), *flags, name, **options)
 
-    def start(self, name: str, **options: Any) -> Completed:  # noqa: ANN401
+    def start(self, name: str, **options: Any) -> Completed:
         """Run `start`."""
         return self.call("start", name, **options)
 
-    def started(self, bundle: Bundle, *flags: str, **options: Any) -> str:  # noqa: ANN401
+    def started(self, bundle: Bundle, *flags: str, **options: Any) -> str:
         """Create and start a container, both of which must succeed; give its id."""
         name = self._know(bundle, None)
         self.succeed("create", "--bundle", str(bundle.path), *flags, name, **options)
         self.succeed("start", name)
         return name
 
-    def sleeping(self, bundle: Bundle, *flags: str, **options: Any) -> str:  # noqa: ANN401
+    def sleeping(self, bundle: Bundle, *flags: str, **options: Any) -> str:
         """Create and start a container that only sleeps; give its id."""
         return self.started(bundle.args("sleep", "1000"), *flags, **options)
 
-    def exec(self, name: str, *argv: str, flags: Iterable[str] = (), **options: Any) -> Completed:  # noqa: ANN401
+    def exec(self, name: str, *argv: str, flags: Iterable[str] = (), **options: Any) -> Completed:
         """Run `exec`."""
         return self.call("exec", *flags, name, *argv, **options)
 
@@ -245,7 +252,11 @@ class Runtime:
 
 def remove_cgroup(top: Path) -> None:
     """Kill whatever is in a cgroup and remove it with its children."""
+    if not top.exists():
+        return
     (top / "cgroup.kill").write_text("1")
     for folder, _, _ in sorted(os.walk(top), reverse=True):
-        eventually(lambda path=Path(folder): "populated 0" in (path / "cgroup.events").read_text(), "still alive")
+        eventually(
+            lambda path=Path(folder): "populated 0" in (path / "cgroup.events").read_text(), "still alive"
+        )
         Path(folder).rmdir()

@@ -73,7 +73,9 @@ def test_only_preserved_descriptors_reach_the_program(
     assert passed == set(range(3, 3 + count))
 
 
-def test_only_preserved_descriptors_reach_exec(runtime: Runtime, bundle: MakeBundle, leaked: list[int]) -> None:
+def test_only_preserved_descriptors_reach_exec(
+    runtime: Runtime, bundle: MakeBundle, leaked: list[int]
+) -> None:
     name = runtime.sleeping(bundle())
     done = runtime.exec(
         name, "sh", "-c", LIST_DESCRIPTORS, flags=["--preserve-fds", "1"],
@@ -107,7 +109,9 @@ def test_listen_descriptors_are_passed_on(runtime: Runtime, bundle: MakeBundle, 
     assert {number for number, target in found.items() if "leak-" in target} == {3, 4}
 
 
-def test_the_pid_file_is_complete_when_create_returns(runtime: Runtime, bundle: MakeBundle, workspace: Path) -> None:
+def test_the_pid_file_is_complete_when_create_returns(
+    runtime: Runtime, bundle: MakeBundle, workspace: Path
+) -> None:
     made = bundle()
     accepts(runtime.create(made, None, "--pid-file", str(workspace / "pid")))
     assert (workspace / "pid").read_text() == str(runtime.pid(made.id))
@@ -132,7 +136,9 @@ def test_a_detached_exec_becomes_a_child_of_the_callers_reaper(
     runtime: Runtime, bundle: MakeBundle, workspace: Path
 ) -> None:
     name = runtime.sleeping(bundle())
-    accepts(runtime.exec(name, "sh", "-c", "exit 5", flags=["--detach", "--pid-file", str(workspace / "pid")]))
+    accepts(
+        runtime.exec(name, "sh", "-c", "exit 5", flags=["--detach", "--pid-file", str(workspace / "pid")])
+    )
     pid = int((workspace / "pid").read_text())
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 5
 
@@ -141,11 +147,17 @@ def test_no_other_process_stays_between(runtime: Runtime, bundle: MakeBundle) ->
     made = bundle()
     accepts(runtime.create(made))
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    mine = [pid for pid in children if not Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].startswith(" Z")]
+    mine = [
+        pid
+        for pid in children
+        if not Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].startswith(" Z")
+    ]
     assert mine == [str(runtime.pid(made.id))]
 
 
-def test_a_failed_create_leaves_no_process_that_holds_the_callers_pipe(runtime: Runtime, bundle: MakeBundle) -> None:
+def test_a_failed_create_leaves_no_process_that_holds_the_callers_pipe(
+    runtime: Runtime, bundle: MakeBundle
+) -> None:
     made = bundle().args("/no/such")
     read, write = os.pipe()
     done = runtime.create(made, stdout=write)
@@ -155,7 +167,9 @@ def test_a_failed_create_leaves_no_process_that_holds_the_callers_pipe(runtime: 
     assert done.returncode == 1
 
 
-def test_closed_synchronisation_descriptors_of_conmon_do_no_harm(runtime: Runtime, bundle: MakeBundle) -> None:
+def test_closed_synchronisation_descriptors_of_conmon_do_no_harm(
+    runtime: Runtime, bundle: MakeBundle
+) -> None:
     env = os.environ | {"_OCI_SYNCPIPE": "3", "_OCI_STARTPIPE": "4", "XDG_RUNTIME_DIR": ""}
     accepts(runtime.run(bundle(), env=env))
 
@@ -169,7 +183,9 @@ def test_the_commands_work_without_any_environment(runtime: Runtime, bundle: Mak
         accepts(runtime.call(*command, name, env={}))
 
 
-def test_a_notify_socket_is_bound_into_the_container(runtime: Runtime, bundle: MakeBundle, workspace: Path) -> None:
+def test_a_notify_socket_is_bound_into_the_container(
+    runtime: Runtime, bundle: MakeBundle, workspace: Path
+) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
         listening.bind(str(workspace / "notify"))
         made = bundle().shell("echo $NOTIFY_SOCKET; test -S $NOTIFY_SOCKET || test -d ${NOTIFY_SOCKET%/*}")

@@ -48,7 +48,9 @@ def test_without_a_path_there_is_still_a_group_of_its_own(runtime: Runtime, bund
     made = bundle()
     del made.linux["cgroupsPath"]
     name = runtime.sleeping(made)
-    line = next(row for row in Path(f"/proc/{runtime.pid(name)}/cgroup").read_text().splitlines() if row[:3] == "0::")
+    line = next(
+        row for row in Path(f"/proc/{runtime.pid(name)}/cgroup").read_text().splitlines() if row[:3] == "0::"
+    )
     path = cgroup2_root() / line[4:]
     assert members(path) == [str(runtime.pid(name))]
     accepts(runtime.delete(name, force=True))
@@ -73,14 +75,20 @@ def test_kill_all_reaches_every_process(runtime: Runtime, bundle: MakeBundle) ->
     eventually(lambda: members(runtime.cgroup(made)) == [], "some survived")
 
 
-def test_force_delete_reaches_every_process_without_a_pid_namespace(runtime: Runtime, bundle: MakeBundle) -> None:
+def test_force_delete_reaches_every_process_without_a_pid_namespace(
+    runtime: Runtime, bundle: MakeBundle
+) -> None:
     made = bundle().without_namespace("pid").shell("(trap '' TERM; sleep 1000) & touch /ready; wait")
     name = runtime.started(made)
     eventually((made.rootfs / "ready").exists, "never ready")
     pids = members(runtime.cgroup(made))
     accepts(runtime.delete(name, force=True))
     assert not runtime.cgroup(made).exists()
-    alive = [pid for pid in pids if Path(f"/proc/{pid}").exists() and " Z " not in Path(f"/proc/{pid}/stat").read_text()]
+    alive = [
+        pid
+        for pid in pids
+        if Path(f"/proc/{pid}").exists() and " Z " not in Path(f"/proc/{pid}/stat").read_text()
+    ]
     assert alive == []
 
 

@@ -37,7 +37,9 @@ def test_the_default_devices_and_links_are_there(runtime: Runtime, bundle: MakeB
 
 
 def test_the_default_devices_work_under_a_deny_all_rule(runtime: Runtime, bundle: MakeBundle) -> None:
-    made = bundle().shell("echo x > /dev/null; head -c 2 /dev/zero | wc -c; head -c 2 /dev/urandom | wc -c; echo x > /dev/full")
+    made = bundle().shell(
+        "echo x > /dev/null; head -c 2 /dev/zero | wc -c; head -c 2 /dev/urandom | wc -c; echo x > /dev/full"
+    )
     made.linux["resources"]["devices"] = [DENY_ALL, DENY_ALL]
     done = runtime.run(made)
     assert done.stdout.split() == ["2", "2"]
@@ -52,7 +54,11 @@ def test_a_listed_device_is_made_as_asked_regardless_of_umask(runtime: Runtime, 
         {"path": "/dev/block", "type": "b", "major": 7, "minor": 0, "fileMode": 0o640},
     ]
     lines = runtime.output(made, umask=0o077).splitlines()
-    assert lines == ["character special file 1:5 622 5 6", "fifo 0:0 600 0 0", "block special file 7:0 640 0 0"]
+    assert lines == [
+        "character special file 1:5 622 5 6",
+        "fifo 0:0 600 0 0",
+        "block special file 7:0 640 0 0",
+    ]
 
 
 def test_a_listed_device_may_be_a_default_one(runtime: Runtime, bundle: MakeBundle) -> None:
@@ -79,7 +85,10 @@ def test_what_no_rule_allows_cannot_be_opened(runtime: Runtime, bundle: MakeBund
     made.linux["devices"] = [KMSG]
     done = runtime.run(made)
     assert "Operation not permitted" in done.stderr
-    made.linux["resources"]["devices"] = [DENY_ALL, {"allow": True, "type": "c", "major": 1, "minor": 11, "access": "r"}]
+    made.linux["resources"]["devices"] = [
+        DENY_ALL,
+        {"allow": True, "type": "c", "major": 1, "minor": 11, "access": "r"},
+    ]
     assert runtime.output(made) == "opened\n"
 
 

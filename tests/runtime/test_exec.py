@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.requires("root", "cgroup2")
 
 
-def exec_process(runtime: Runtime, made: Bundle, *flags: str, **changes: Any) -> Completed:  # noqa: ANN401
+def exec_process(runtime: Runtime, made: Bundle, *flags: str, **changes: Any) -> Completed:
     """Run exec with a process.json that is the container's own, changed."""
     path = made.path / "process.json"
     path.write_text(json.dumps(made.process | changes))
@@ -105,7 +105,7 @@ def test_exec_has_the_containers_environment_and_folder(runtime: Runtime, bundle
     done = runtime.exec(name, "sh", "-c", "echo $COLOUR $SIZE $HOME; pwd", flags=["--env", "SIZE=big"])
     folder = "/" if runtime.deviates("plain-exec") else "/var"
     assert done.stdout == f"blue big /root\n{folder}\n"
-    assert runtime.exec(name, "pwd", flags=["--cwd", "/tmp"]).stdout == "/tmp\n"  # noqa: S108
+    assert runtime.exec(name, "pwd", flags=["--cwd", "/tmp"]).stdout == "/tmp\n"
 
 
 def test_exec_has_the_containers_rights(runtime: Runtime, bundle: MakeBundle) -> None:
@@ -166,7 +166,9 @@ def test_exec_with_capabilities_left_out_has_none(runtime: Runtime, bundle: Make
     assert int(status_field(done.stdout, "CapBnd"), 16) == 1 << 5
 
 
-def test_a_detached_exec_goes_on_after_the_call(runtime: Runtime, bundle: MakeBundle, workspace: Path) -> None:
+def test_a_detached_exec_goes_on_after_the_call(
+    runtime: Runtime, bundle: MakeBundle, workspace: Path
+) -> None:
     made = bundle()
     name = runtime.sleeping(made)
     accepts(runtime.exec(name, "sleep", "1000", flags=["--detach", "--pid-file", str(workspace / "pid")]))

@@ -57,7 +57,11 @@ def test_a_read_only_path_cannot_be_written(runtime: Runtime, bundle: MakeBundle
 
 def test_what_is_read_only_keeps_its_other_flags(runtime: Runtime, bundle: MakeBundle) -> None:
     made = bundle().args("cat", "/proc/self/mountinfo")
-    next(entry for entry in made.mounts if entry["destination"] == "/proc")["options"] = ["nosuid", "noexec", "nodev"]
+    next(entry for entry in made.mounts if entry["destination"] == "/proc")["options"] = [
+        "nosuid",
+        "noexec",
+        "nodev",
+    ]
     rows = {row.split()[4]: set(row.split()[5].split(",")) for row in runtime.output(made).splitlines()}
     assert {"ro", "nosuid", "noexec", "nodev"} <= rows["/proc/sys"]
 

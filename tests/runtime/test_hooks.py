@@ -32,7 +32,7 @@ STATUSES = {
 """What the state may say in each hook; the spec's "creating" ends when create does."""
 
 
-def hook(script: str, **more: Any) -> dict[str, Any]:  # noqa: ANN401
+def hook(script: str, **more: Any) -> dict[str, Any]:
     """Make a hook that runs a script of /bin/sh, of the host's or the container's."""
     return {"path": "/bin/sh", "args": ["sh", "-c", script], "env": ["PATH=/usr/bin:/bin"]} | more
 
@@ -103,7 +103,9 @@ def test_create_container_runs_in_the_containers_namespaces_before_the_pivot(
 ) -> None:
     made = bundle()
     folder = shared_folder(made)
-    script = f"readlink /proc/self/ns/net > {folder}/ns; test -e {made.path}/config.json; echo $? > {folder}/sees"
+    script = (
+        f"readlink /proc/self/ns/net > {folder}/ns; test -e {made.path}/config.json; echo $? > {folder}/sees"
+    )
     made.config["hooks"] = {"createContainer": [hook(script)]}
     accepts(runtime.run(made))
     assert (folder / "ns").read_text().strip() != str(Path("/proc/self/ns/net").readlink())
@@ -112,7 +114,9 @@ def test_create_container_runs_in_the_containers_namespaces_before_the_pivot(
 
 def test_start_container_runs_inside(runtime: Runtime, bundle: MakeBundle) -> None:
     made = bundle().args("true")
-    made.config["hooks"] = {"startContainer": [hook("hostname > /name; test -e /bin/busybox && touch /inside")]}
+    made.config["hooks"] = {
+        "startContainer": [hook("hostname > /name; test -e /bin/busybox && touch /inside")]
+    }
     accepts(runtime.run(made))
     assert (made.rootfs / "name").read_text() == "container\n"
     assert (made.rootfs / "inside").exists()

@@ -28,7 +28,9 @@ def stopped(runtime: Runtime, bundle: MakeBundle) -> str:
     return name
 
 
-def test_a_container_is_created_then_running_then_stopped_then_gone(runtime: Runtime, bundle: MakeBundle) -> None:
+def test_a_container_is_created_then_running_then_stopped_then_gone(
+    runtime: Runtime, bundle: MakeBundle
+) -> None:
     made = bundle().args("sleep", "1000")
     accepts(runtime.create(made))
     assert runtime.status(made.id) == "created"
@@ -175,7 +177,9 @@ def test_an_unknown_signal_is_named(runtime: Runtime, bundle: MakeBundle) -> Non
     refuses(runtime, runtime.kill(runtime.sleeping(bundle()), "FOO"), 'unknown signal "FOO"')
 
 
-@pytest.mark.parametrize("command", ["state", "start", "kill", "pause", "resume", "ps", "delete", "update", "events"])
+@pytest.mark.parametrize(
+    "command", ["state", "start", "kill", "pause", "resume", "ps", "delete", "update", "events"]
+)
 def test_an_unknown_container_does_not_exist(runtime: Runtime, command: str) -> None:
     deviation = "unknown-id-ps" if command == "ps" else None
     refuses(runtime, runtime.call(command, "unknown"), "container does not exist", deviation=deviation)
@@ -208,7 +212,9 @@ def _state_file(folder: Path) -> Path:
     return next(path for path in folder.iterdir() if path.name in {"state.json", "status", "state"})
 
 
-def test_a_broken_state_hides_no_other_container_and_can_be_removed(runtime: Runtime, bundle: MakeBundle) -> None:
+def test_a_broken_state_hides_no_other_container_and_can_be_removed(
+    runtime: Runtime, bundle: MakeBundle
+) -> None:
     good, broken = bundle(), bundle()
     accepts(runtime.create(good))
     accepts(runtime.create(broken))

@@ -1,7 +1,8 @@
 """Each resource of the config ends as the right number in the right file of cgroup v2, at create and at update.
 
-These need controllers that a hybrid host cannot give; there they are skipped by name, and run in the virtual machine.
-Implements: runtime-spec, config-linux.md "Control groups", and the v1 to v2 conversion that runc and crun share.
+These need controllers that a hybrid host cannot give; there they are skipped by name, and run in the virtual
+machine. Implements: runtime-spec, config-linux.md "Control groups", and the v1 to v2 conversion that runc and
+crun share.
 """
 
 from __future__ import annotations
@@ -23,17 +24,24 @@ pytestmark = pytest.mark.requires("root", "cgroup2")
 MEGABYTE = 1 << 20
 
 
-def row(controller: str, resources: dict[str, Any], name: str, *shown: str) -> Any:  # noqa: ANN401
+def row(controller: str, resources: dict[str, Any], name: str, *shown: str) -> Any:
     """Make one case: these resources show as one of `shown` in the file `name`."""
     case = f"{name}-{shown[0]}"
-    return pytest.param(resources, name, set(shown), id=case, marks=pytest.mark.requires(f"controller:{controller}"))
+    return pytest.param(
+        resources, name, set(shown), id=case, marks=pytest.mark.requires(f"controller:{controller}")
+    )
 
 
 CASES = [
     row("memory", {"memory": {"limit": 64 * MEGABYTE}}, "memory.max", str(64 * MEGABYTE)),
     row("memory", {"memory": {"limit": -1}}, "memory.max", "max"),
     row("memory", {"memory": {"reservation": 32 * MEGABYTE}}, "memory.low", str(32 * MEGABYTE)),
-    row("memory", {"memory": {"limit": 64 * MEGABYTE, "swap": 96 * MEGABYTE}}, "memory.swap.max", str(32 * MEGABYTE)),
+    row(
+        "memory",
+        {"memory": {"limit": 64 * MEGABYTE, "swap": 96 * MEGABYTE}},
+        "memory.swap.max",
+        str(32 * MEGABYTE),
+    ),
     row("memory", {"memory": {"limit": 64 * MEGABYTE, "swap": -1}}, "memory.swap.max", "max"),
     row("cpu", {"cpu": {"shares": 2}}, "cpu.weight", "1"),
     row("cpu", {"cpu": {"shares": 262144}}, "cpu.weight", "10000"),
@@ -47,8 +55,18 @@ CASES = [
     row("cpuset", {"cpu": {"mems": "0"}}, "cpuset.mems", "0"),
     row("pids", {"pids": {"limit": 77}}, "pids.max", "77"),
     row("pids", {"pids": {"limit": -1}}, "pids.max", "max"),
-    row("hugetlb", {"hugepageLimits": [{"pageSize": "2MB", "limit": 4 * MEGABYTE}]}, "hugetlb.2MB.max", str(4 * MEGABYTE)),
-    row("memory", {"memory": {"limit": 64 * MEGABYTE}, "unified": {"memory.max": "52428800"}}, "memory.max", "52428800"),
+    row(
+        "hugetlb",
+        {"hugepageLimits": [{"pageSize": "2MB", "limit": 4 * MEGABYTE}]},
+        "hugetlb.2MB.max",
+        str(4 * MEGABYTE),
+    ),
+    row(
+        "memory",
+        {"memory": {"limit": 64 * MEGABYTE}, "unified": {"memory.max": "52428800"}},
+        "memory.max",
+        "52428800",
+    ),
     row("memory", {"unified": {"memory.high": "41943040"}}, "memory.high", "41943040"),
 ]
 
@@ -88,7 +106,9 @@ def test_the_weight_of_a_disk_shows(runtime: Runtime, bundle: MakeBundle) -> Non
 @pytest.mark.requires("controller:io")
 def test_the_rates_of_a_disk_show(runtime: Runtime, bundle: MakeBundle) -> None:
     rows = [line.split() for line in Path("/proc/partitions").read_text().splitlines()[2:]]
-    major, minor = (int(word) for word in next(row for row in rows if row[3] in {"vda", "sda", "nvme0n1"})[:2])
+    major, minor = (
+        int(word) for word in next(row for row in rows if row[3] in {"vda", "sda", "nvme0n1"})[:2]
+    )
     rate = {"major": major, "minor": minor, "rate": MEGABYTE}
     made = bundle()
     made.linux["resources"]["blockIO"] = {"throttleReadBpsDevice": [rate], "throttleWriteIOPSDevice": [rate]}
@@ -98,7 +118,9 @@ def test_the_rates_of_a_disk_show(runtime: Runtime, bundle: MakeBundle) -> None:
 
 
 @pytest.mark.requires("controller:rdma")
-def test_limits_of_an_rdma_device_that_is_not_there_are_an_error(runtime: Runtime, bundle: MakeBundle) -> None:
+def test_limits_of_an_rdma_device_that_is_not_there_are_an_error(
+    runtime: Runtime, bundle: MakeBundle
+) -> None:
     made = bundle()
     made.linux["resources"]["rdma"] = {"no_such_device": {"hcaHandles": 3, "hcaObjects": 1000}}
     assert runtime.run(made).returncode == 1
@@ -118,9 +140,20 @@ def test_an_update_below_what_is_used_is_refused_on_request(runtime: Runtime, bu
 def test_update_takes_limits_as_flags(runtime: Runtime, bundle: MakeBundle) -> None:
     made = bundle()
     runtime.sleeping(made)
-    flags = ["--memory", str(80 * MEGABYTE), "--pids-limit", "33", "--cpu-quota", "20000", "--cpu-period", "100000"]
+    flags = [
+        "--memory",
+        str(80 * MEGABYTE),
+        "--pids-limit",
+        "33",
+        "--cpu-quota",
+        "20000",
+        "--cpu-period",
+        "100000",
+    ]
     accepts(runtime.call("update", *flags, made.id))
-    shown = [(runtime.cgroup(made) / name).read_text().strip() for name in ("memory.max", "pids.max", "cpu.max")]
+    shown = [
+        (runtime.cgroup(made) / name).read_text().strip() for name in ("memory.max", "pids.max", "cpu.max")
+    ]
     assert shown == [str(80 * MEGABYTE), "33", "20000 100000"]
 
 

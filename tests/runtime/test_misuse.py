@@ -38,8 +38,12 @@ def test_a_bundle_without_config_is_refused(runtime: Runtime, bundle: MakeBundle
     refuses(runtime, done, "JSON specification file config.json not found")
 
 
-@pytest.mark.parametrize(("text", "words"), [('{"ociVersion": "1.0', "unexpected EOF"), ("null", ""), ("[]", "")])
-def test_a_config_that_is_no_object_is_refused(runtime: Runtime, bundle: MakeBundle, text: str, words: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "words"), [('{"ociVersion": "1.0', "unexpected EOF"), ("null", ""), ("[]", "")]
+)
+def test_a_config_that_is_no_object_is_refused(
+    runtime: Runtime, bundle: MakeBundle, text: str, words: str
+) -> None:
     made = bundle()
     (made.path / "config.json").write_text(text)
     refuses(runtime, runtime.call("create", "--bundle", str(made.path), made.id), words)
@@ -52,7 +56,9 @@ def test_a_string_as_uid_is_refused_by_name(runtime: Runtime, bundle: MakeBundle
     refuses(runtime, runtime.run(made), "process.user.uid", deviation="string-as-number")
 
 
-def test_a_container_without_process_can_be_created_but_not_started(runtime: Runtime, bundle: MakeBundle) -> None:
+def test_a_container_without_process_can_be_created_but_not_started(
+    runtime: Runtime, bundle: MakeBundle
+) -> None:
     made = bundle()
     del made.config["process"]
     created = runtime.create(made)

@@ -48,9 +48,11 @@ def tree(workspace: Path) -> Iterator[Path]:
 def test_the_standard_mounts_are_there(runtime: Runtime, bundle: MakeBundle) -> None:
     made = bundle().args("cat", "/proc/self/mountinfo")
     rows = [row.split() for row in runtime.output(made).splitlines()]
-    kinds = {row[4]: row[row.index("-") + 1] for row in rows if row[4] in {m["destination"] for m in made.mounts}}
+    kinds = {
+        row[4]: row[row.index("-") + 1] for row in rows if row[4] in {m["destination"] for m in made.mounts}
+    }
     assert kinds == {
-        "/proc": "proc", "/dev": "tmpfs", "/dev/pts": "devpts", "/dev/shm": "tmpfs",  # noqa: S108
+        "/proc": "proc", "/dev": "tmpfs", "/dev/pts": "devpts", "/dev/shm": "tmpfs",
         "/dev/mqueue": "mqueue", "/sys": "sysfs", "/sys/fs/cgroup": kinds["/sys/fs/cgroup"],
     }  # fmt: skip
     assert kinds["/sys/fs/cgroup"] in {"cgroup2", "tmpfs"}
@@ -97,7 +99,9 @@ def test_a_recursive_bind_brings_what_is_below(runtime: Runtime, bundle: MakeBun
     assert runtime.output(made) == "deeper"
 
 
-def test_a_read_only_bind_is_not_recursive_but_rro_is(runtime: Runtime, bundle: MakeBundle, tree: Path) -> None:
+def test_a_read_only_bind_is_not_recursive_but_rro_is(
+    runtime: Runtime, bundle: MakeBundle, tree: Path
+) -> None:
     made = bundle()
     made.mounts += [bind(tree, "/ro", "rbind", "ro"), bind(tree, "/rro", "rbind", "rro")]
     plain, below, recursive, all_below = options_at(runtime, made, "/ro", "/ro/below", "/rro", "/rro/below")
@@ -126,7 +130,9 @@ def test_recursive_options_can_clear_flags(runtime: Runtime, bundle: MakeBundle,
     assert not options_at(runtime, made, "/r/below")[0] & {"nosuid", "nodev"}
 
 
-def test_a_read_only_bind_keeps_the_flags_of_its_source(runtime: Runtime, bundle: MakeBundle, tree: Path) -> None:
+def test_a_read_only_bind_keeps_the_flags_of_its_source(
+    runtime: Runtime, bundle: MakeBundle, tree: Path
+) -> None:
     made = bundle().map_users()
     made.mounts.append(bind(tree / "below", "/r", "bind", "ro"))
     assert {"ro", "nosuid", "nodev"} <= options_at(runtime, made, "/r")[0]
@@ -201,7 +207,9 @@ def test_the_root_has_the_propagation_asked_for(runtime: Runtime, bundle: MakeBu
     root = next(line for line in runtime.output(made).splitlines() if line.split()[4] == "/")
     words = set(root.split(" - ")[0].split()[6:])
     marks = {word.split(":")[0] for word in words}
-    assert marks == {"private": set(), "slave": marks - {"shared"}, "unbindable": {"unbindable"}}.get(mode, {"shared"})
+    assert marks == {"private": set(), "slave": marks - {"shared"}, "unbindable": {"unbindable"}}.get(
+        mode, {"shared"}
+    )
 
 
 def test_an_unknown_propagation_is_refused(runtime: Runtime, bundle: MakeBundle) -> None:
@@ -224,7 +232,9 @@ def test_a_volume_propagates_to_the_host_only_when_shared(
     try:
         subprocess.run(["mount", "--make-shared", str(volume)], check=True)
         runtime.shares_mounts = True
-        made = bundle().capabilities("SYS_ADMIN").shell("mount -t tmpfs tmpfs /v/place && touch /v/place/inside")
+        made = (
+            bundle().capabilities("SYS_ADMIN").shell("mount -t tmpfs tmpfs /v/place && touch /v/place/inside")
+        )
         made.linux["rootfsPropagation"] = "shared" if seen else "rslave"
         made.mounts.append(bind(volume, "/v", "rbind", option))
         accepts(runtime.run(made))

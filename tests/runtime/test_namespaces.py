@@ -67,7 +67,9 @@ def test_the_process_numbers_can_be_the_hosts(runtime: Runtime, bundle: MakeBund
 
 
 @pytest.mark.parametrize("kind", ["ipc", "network", "uts"])
-def test_each_kind_can_be_joined_by_path(runtime: Runtime, bundle: MakeBundle, holder: int, kind: str) -> None:
+def test_each_kind_can_be_joined_by_path(
+    runtime: Runtime, bundle: MakeBundle, holder: int, kind: str
+) -> None:
     path = f"/proc/{holder}/ns/{KINDS[kind]}"
     made = bundle().namespace(kind, path)
     if kind == "uts":
@@ -85,9 +87,13 @@ def test_the_first_process_is_number_one(runtime: Runtime, bundle: MakeBundle) -
     assert runtime.output(bundle().shell("echo $$")) == "1\n"
 
 
-def test_a_namespace_path_of_another_kind_is_refused(runtime: Runtime, bundle: MakeBundle, holder: int) -> None:
+def test_a_namespace_path_of_another_kind_is_refused(
+    runtime: Runtime, bundle: MakeBundle, holder: int
+) -> None:
     refuses(runtime, runtime.create(bundle().namespace("network", f"/proc/{holder}/ns/uts")))
-    refuses(runtime, runtime.create(bundle().namespace("network", "/no/such/namespace")), "/no/such/namespace")
+    refuses(
+        runtime, runtime.create(bundle().namespace("network", "/no/such/namespace")), "/no/such/namespace"
+    )
 
 
 def test_without_a_mount_namespace_nothing_runs(runtime: Runtime, bundle: MakeBundle) -> None:

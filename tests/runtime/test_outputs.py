@@ -36,7 +36,9 @@ def check_state(runtime: Runtime, shown: dict[str, Any], made: Bundle) -> None:
     assert shown.get("ociVersion", "1." if runtime.deviates("short-list") else "").startswith("1.")
     assert (shown["id"], shown["status"], shown["bundle"]) == (made.id, "created", str(made.path))
     assert Path(f"/proc/{shown['pid']}").exists()
-    age = datetime.datetime.now(datetime.UTC) - datetime.datetime.fromisoformat(shown["created"][:19] + "+00:00")
+    age = datetime.datetime.now(datetime.UTC) - datetime.datetime.fromisoformat(
+        shown["created"][:19] + "+00:00"
+    )
     assert -5 < age.total_seconds() < 300
     assert "owner" in shown
     if runtime.kind != "crun":
@@ -71,7 +73,13 @@ def test_list_has_a_table_and_a_quiet_form(runtime: Runtime, bundle: MakeBundle)
     made = created(runtime, bundle)
     assert runtime.succeed("list", "-q").stdout == made.id + "\n"
     head, row = runtime.succeed("list").stdout.splitlines()
-    assert head.replace("BUNDLE PATH", "BUNDLE").split()[1:] == ["PID", "STATUS", "BUNDLE", "CREATED", "OWNER"]
+    assert head.replace("BUNDLE PATH", "BUNDLE").split()[1:] == [
+        "PID",
+        "STATUS",
+        "BUNDLE",
+        "CREATED",
+        "OWNER",
+    ]
     assert row.split()[:4] == [made.id, str(runtime.pid(made.id)), "created", str(made.path)]
 
 

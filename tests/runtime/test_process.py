@@ -47,15 +47,24 @@ def environment(runtime: Runtime, bundle: MakeBundle, *env: str, uid: int = 0) -
     made = bundle().args("env")
     made.process["env"] = ["PATH=/bin", *env]
     made.process["user"]["uid"] = uid
-    return runtime.output(made, env={"PATH": os.environ["PATH"], "CALLER": "1", "LC_CTYPE": "C"}).split("\n")[:-1]
+    return runtime.output(made, env={"PATH": os.environ["PATH"], "CALLER": "1", "LC_CTYPE": "C"}).split("\n")[
+        :-1
+    ]
 
 
 def test_the_environment_is_the_configs_and_home(runtime: Runtime, bundle: MakeBundle) -> None:
-    assert sorted(environment(runtime, bundle, "A=1", "B=x=y z")) == ["A=1", "B=x=y z", "HOME=/root", "PATH=/bin"]
+    assert sorted(environment(runtime, bundle, "A=1", "B=x=y z")) == [
+        "A=1",
+        "B=x=y z",
+        "HOME=/root",
+        "PATH=/bin",
+    ]
 
 
 @pytest.mark.parametrize(("uid", "home"), [(0, "/root"), (1000, "/home/bob"), (4242, "/")])
-def test_home_comes_from_the_containers_passwd(runtime: Runtime, bundle: MakeBundle, uid: int, home: str) -> None:
+def test_home_comes_from_the_containers_passwd(
+    runtime: Runtime, bundle: MakeBundle, uid: int, home: str
+) -> None:
     assert f"HOME={home}" in environment(runtime, bundle, uid=uid)
 
 
@@ -144,7 +153,9 @@ def test_resource_limits_are_set(runtime: Runtime, bundle: MakeBundle) -> None:
 
 
 @pytest.mark.parametrize(("config", "shown"), [(500, "500"), (0, "0"), (None, "1")])
-def test_the_oom_score_is_the_configs(runtime: Runtime, bundle: MakeBundle, config: int | None, shown: str) -> None:
+def test_the_oom_score_is_the_configs(
+    runtime: Runtime, bundle: MakeBundle, config: int | None, shown: str
+) -> None:
     made = bundle().args("cat", "/proc/self/oom_score_adj")
     if config is not None:
         made.process["oomScoreAdj"] = config

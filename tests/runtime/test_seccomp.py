@@ -28,7 +28,7 @@ pytestmark = pytest.mark.requires("root", "cgroup2", "arch:x86_64")
 EPERM, ENOSYS = 1, 38
 
 
-def filtered(made: Bundle, *rules: dict[str, Any], default: str = "SCMP_ACT_ALLOW", **more: Any) -> Bundle:  # noqa: ANN401
+def filtered(made: Bundle, *rules: dict[str, Any], default: str = "SCMP_ACT_ALLOW", **more: Any) -> Bundle:
     """Give the container a filter."""
     made.linux["seccomp"] = {
         "defaultAction": default,
@@ -39,20 +39,24 @@ def filtered(made: Bundle, *rules: dict[str, Any], default: str = "SCMP_ACT_ALLO
     return made
 
 
-def rule(action: str, *names: str, **more: Any) -> dict[str, Any]:  # noqa: ANN401
+def rule(action: str, *names: str, **more: Any) -> dict[str, Any]:
     """Make one rule."""
     return {"names": list(names), "action": action, **more}
 
 
 def test_a_call_is_refused(runtime: Runtime, bundle: MakeBundle) -> None:
-    made = filtered(bundle().shell("mkdir /new || mknod /p p; " + STATUS), rule("SCMP_ACT_ERRNO", "mkdir", "mkdirat"))
+    made = filtered(
+        bundle().shell("mkdir /new || mknod /p p; " + STATUS), rule("SCMP_ACT_ERRNO", "mkdir", "mkdirat")
+    )
     done = runtime.run(made)
     assert "Operation not permitted" in done.stderr
     assert status_field(done.stdout, "Seccomp") == "2"
 
 
 def test_the_error_can_be_chosen(runtime: Runtime, bundle: MakeBundle) -> None:
-    made = filtered(bundle().args("mkdir", "/new"), rule("SCMP_ACT_ERRNO", "mkdir", "mkdirat", errnoRet=ENOSYS))
+    made = filtered(
+        bundle().args("mkdir", "/new"), rule("SCMP_ACT_ERRNO", "mkdir", "mkdirat", errnoRet=ENOSYS)
+    )
     assert "not implemented" in runtime.run(made).stderr
 
 
@@ -65,7 +69,9 @@ def test_arguments_decide(runtime: Runtime, bundle: MakeBundle) -> None:
     refuse_nine = rule(
         "SCMP_ACT_ERRNO", "kill", args=[{"index": 1, "value": 9, "op": "SCMP_CMP_EQ"}], errnoRet=EPERM
     )
-    made = filtered(bundle().shell("sleep 1000 & kill -9 $! || echo refused; kill -15 $! && echo done"), refuse_nine)
+    made = filtered(
+        bundle().shell("sleep 1000 & kill -9 $! || echo refused; kill -15 $! && echo done"), refuse_nine
+    )
     assert runtime.output(made) == "refused\ndone\n"
 
 
@@ -112,7 +118,9 @@ def test_an_allow_list_lets_the_rest_fail(runtime: Runtime, bundle: MakeBundle) 
 def test_the_filter_works_with_and_without_new_privileges(
     runtime: Runtime, bundle: MakeBundle, forbidden: bool
 ) -> None:
-    made = filtered(bundle().capabilities().shell("mkdir /new; " + STATUS), rule("SCMP_ACT_ERRNO", "mkdir", "mkdirat"))
+    made = filtered(
+        bundle().capabilities().shell("mkdir /new; " + STATUS), rule("SCMP_ACT_ERRNO", "mkdir", "mkdirat")
+    )
     made.process.update(noNewPrivileges=forbidden, user={"uid": 1000, "gid": 1000})
     text = runtime.run(made).stdout
     assert status_field(text, "Seccomp") == "2"
@@ -130,7 +138,10 @@ def test_flags_are_accepted(runtime: Runtime, bundle: MakeBundle) -> None:
     flags = ["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW"]
     made = filtered(bundle().shell(STATUS), rule("SCMP_ACT_ERRNO", "mkdir"), flags=flags)
     assert status_field(runtime.output(made), "Seccomp") == "2"
-    refuses(runtime, runtime.run(filtered(bundle(), rule("SCMP_ACT_ERRNO", "mkdir"), flags=["SECCOMP_FILTER_FLAG_NO"])))
+    refuses(
+        runtime,
+        runtime.run(filtered(bundle(), rule("SCMP_ACT_ERRNO", "mkdir"), flags=["SECCOMP_FILTER_FLAG_NO"])),
+    )
 
 
 def receive(listening: socket.socket, found: dict[str, Any]) -> None:
@@ -146,7 +157,9 @@ def receive(listening: socket.socket, found: dict[str, Any]) -> None:
         found |= {"state": json.loads(payload), "descriptors": list(descriptors)}
 
 
-def test_a_listener_gets_the_descriptor_and_the_state(runtime: Runtime, bundle: MakeBundle, workspace: Path) -> None:
+def test_a_listener_gets_the_descriptor_and_the_state(
+    runtime: Runtime, bundle: MakeBundle, workspace: Path
+) -> None:
     found: dict[str, Any] = {}
     made = filtered(
         bundle(), rule("SCMP_ACT_NOTIFY", "mkdir", "mkdirat"),
@@ -165,7 +178,6 @@ def test_a_listener_gets_the_descriptor_and_the_state(runtime: Runtime, bundle: 
     assert state["fds"] == ["seccompFd"]
     assert state["state"]["id"] == made.id
     assert len(found["descriptors"]) == 1
-
 
     os.close(found["descriptors"][0])
 

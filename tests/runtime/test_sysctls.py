@@ -20,7 +20,9 @@ pytestmark = pytest.mark.requires("root", "cgroup2")
 
 
 def test_parameters_of_own_namespaces_are_set(runtime: Runtime, bundle: MakeBundle) -> None:
-    made = bundle().shell("cd /proc/sys; cat net/ipv4/ip_forward kernel/msgmax net/ipv4/conf/lo/forwarding fs/mqueue/msg_max")
+    made = bundle().shell(
+        "cd /proc/sys; cat net/ipv4/ip_forward kernel/msgmax net/ipv4/conf/lo/forwarding fs/mqueue/msg_max"
+    )
     made.linux["sysctl"] = {
         "net.ipv4.ip_forward": "1", "kernel.msgmax": "9000", "net/ipv4/conf/lo/forwarding": "1",
         "fs.mqueue.msg_max": "33",
@@ -33,13 +35,18 @@ def test_parameters_of_own_namespaces_are_set(runtime: Runtime, bundle: MakeBund
     ["kernel.core_pattern", "kernel/core_pattern", "vm.swappiness", "fs.file-max", "../x", "net.../../kernel.core_pattern",
      "net..x", "kernel.hostname", "kernel.no_such", ""],
 )  # fmt: skip
-def test_a_parameter_that_is_not_the_containers_is_refused(runtime: Runtime, bundle: MakeBundle, name: str) -> None:
+def test_a_parameter_that_is_not_the_containers_is_refused(
+    runtime: Runtime, bundle: MakeBundle, name: str
+) -> None:
     before = Path("/proc/sys/kernel/core_pattern").read_text(), Path("/proc/sys/vm/swappiness").read_text()
     made = bundle()
     made.linux["sysctl"] = {name: "|/tmp/evil"}
     refuses(runtime, runtime.create(made))
     nothing_left(runtime, made.id)
-    assert before == (Path("/proc/sys/kernel/core_pattern").read_text(), Path("/proc/sys/vm/swappiness").read_text())
+    assert before == (
+        Path("/proc/sys/kernel/core_pattern").read_text(),
+        Path("/proc/sys/vm/swappiness").read_text(),
+    )
 
 
 @pytest.mark.parametrize(("name", "kind"), [("net.ipv4.ip_forward", "network"), ("kernel.msgmax", "ipc")])

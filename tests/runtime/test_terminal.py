@@ -1,6 +1,7 @@
 """Terminals: made in the container's devpts, sent through a socket, owned by the user, of the size asked for.
 
-Implements: runtime-spec, config.md "terminal" and "consoleSize"; what conmon and the shim expect of the socket.
+Implements: runtime-spec, config.md "terminal" and "consoleSize"; what conmon and the shim expect of the
+socket.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ def test_a_terminal_is_needed_for_the_socket_and_the_socket_for_a_terminal(
 ) -> None:
     made = bundle()
     refuses(
-        runtime, runtime.create(made, None, "--console-socket", console.path), deviation="socket-without-terminal"
+        runtime,
+        runtime.create(made, None, "--console-socket", console.path),
+        deviation="socket-without-terminal",
     )
     made = bundle()
     made.process["terminal"] = True
@@ -61,13 +64,17 @@ def test_the_terminal_is_of_the_containers_devpts(
 
 
 def test_the_console_is_the_terminal(runtime: Runtime, bundle: MakeBundle, console: ConsoleSocket) -> None:
-    start_with_terminal(runtime, bundle().shell("echo spoken > /dev/console; ls -lL /dev/console; sleep 1000"), console)
+    start_with_terminal(
+        runtime, bundle().shell("echo spoken > /dev/console; ls -lL /dev/console; sleep 1000"), console
+    )
     shown = console.read_until("/dev/console")
     assert "spoken" in shown
     assert "136,   0" in shown
 
 
-def test_the_terminal_is_the_controlling_one(runtime: Runtime, bundle: MakeBundle, console: ConsoleSocket) -> None:
+def test_the_terminal_is_the_controlling_one(
+    runtime: Runtime, bundle: MakeBundle, console: ConsoleSocket
+) -> None:
     script = "trap 'echo interrupted; exit' INT; echo spoken > /dev/tty; while true; do sleep 0.05; done"
     start_with_terminal(runtime, bundle().shell(script), console)
     console.read_until("spoken")

@@ -1,6 +1,7 @@
 """User namespaces: mapped ids, what root inside may and may not do, and files that keep or shift their owners.
 
-Implements: runtime-spec, config-linux.md "User namespace mappings" and config.md mount "uidMappings"; user_namespaces(7).
+Implements: runtime-spec, config-linux.md "User namespace mappings" and config.md mount "uidMappings";
+user_namespaces(7).
 """
 
 from __future__ import annotations
@@ -25,7 +26,11 @@ SHIFT = [{"containerID": 0, "hostID": 100000, "size": 65536}]
 
 
 def test_the_maps_are_the_configs(runtime: Runtime, bundle: MakeBundle) -> None:
-    made = bundle().map_users().shell("cat /proc/self/uid_map /proc/self/gid_map; cat /proc/self/setgroups; id -u")
+    made = (
+        bundle()
+        .map_users()
+        .shell("cat /proc/self/uid_map /proc/self/gid_map; cat /proc/self/setgroups; id -u")
+    )
     words = runtime.output(made).split()
     assert words == ["0", "100000", "65536"] * 2 + ["allow", "0"]
 
@@ -40,7 +45,9 @@ def test_several_ranges_are_mapped(runtime: Runtime, bundle: MakeBundle) -> None
 
 
 def test_root_inside_owns_what_the_mapped_id_owns_outside(runtime: Runtime, bundle: MakeBundle) -> None:
-    made = bundle().map_users().capabilities("CHOWN").shell("stat -c %u /etc/passwd; touch /new; chown 5 /new")
+    made = (
+        bundle().map_users().capabilities("CHOWN").shell("stat -c %u /etc/passwd; touch /new; chown 5 /new")
+    )
     assert runtime.output(made) == "0\n"
     assert (made.rootfs / "new").stat().st_uid == 100005
 
@@ -70,7 +77,11 @@ def test_exec_joins_the_user_namespace(runtime: Runtime, bundle: MakeBundle) -> 
 
 
 def test_the_terminal_and_the_devices_work(runtime: Runtime, bundle: MakeBundle) -> None:
-    made = bundle().map_users().shell("echo x > /dev/null; head -c 3 /dev/zero | od -An -c; ls -ld /dev/pts /dev/fd")
+    made = (
+        bundle()
+        .map_users()
+        .shell("echo x > /dev/null; head -c 3 /dev/zero | od -An -c; ls -ld /dev/pts /dev/fd")
+    )
     text = runtime.output(made)
     assert text.count(r"\0") == 3
 
@@ -101,7 +112,7 @@ def test_a_user_namespace_can_be_joined(runtime: Runtime, bundle: MakeBundle) ->
     assert runtime.output(second.args("cat", "/proc/self/uid_map")).split() == ["0", "100000", "65536"]
 
 
-def shifted(bundle: MakeBundle, **mapping: Any) -> Bundle:  # noqa: ANN401
+def shifted(bundle: MakeBundle, **mapping: Any) -> Bundle:
     """Make a container with a volume whose file 7 belongs to uid 7 of the host, mounted with `mapping`."""
     made = bundle()
     volume = made.path / "volume"
@@ -123,7 +134,9 @@ def test_a_mount_can_shift_owners_without_a_user_namespace(runtime: Runtime, bun
 
 @pytest.mark.requires("kernel:5.12")
 @pytest.mark.parametrize("option", ["idmap", "ridmap"])
-def test_a_mount_can_keep_owners_in_a_user_namespace(runtime: Runtime, bundle: MakeBundle, option: str) -> None:
+def test_a_mount_can_keep_owners_in_a_user_namespace(
+    runtime: Runtime, bundle: MakeBundle, option: str
+) -> None:
     made = shifted(bundle, uidMappings=SHIFT, gidMappings=SHIFT).map_users()
     made.mounts[-1]["options"] += ["rbind", option]
     made.shell("stat -c %u /volume/seven; touch /volume/new")

@@ -18,7 +18,17 @@ if TYPE_CHECKING:
 
 PT_INTERP = 3
 DOCKERS = (
-    *("AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "NET_RAW"),
+    *(
+        "AUDIT_WRITE",
+        "CHOWN",
+        "DAC_OVERRIDE",
+        "FOWNER",
+        "FSETID",
+        "KILL",
+        "MKNOD",
+        "NET_BIND_SERVICE",
+        "NET_RAW",
+    ),
     *("SETFCAP", "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT"),
 )
 """Docker's fourteen capabilities, without their CAP_."""
@@ -31,7 +41,11 @@ def fingerprint(top: Path) -> dict[str, tuple[object, ...]]:
         for name in [".", *names, *files]:
             path = Path(folder) / name
             is_ = path.lstat()
-            content = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() and not path.is_symlink() else ""
+            content = (
+                hashlib.sha256(path.read_bytes()).hexdigest()
+                if path.is_file() and not path.is_symlink()
+                else ""
+            )
             found[str(path)] = (is_.st_mode, is_.st_uid, is_.st_gid, is_.st_size, is_.st_ctime_ns, content)
     return found
 
@@ -48,7 +62,9 @@ def end_attack(runtime: Runtime, made: Bundle) -> list[str]:
     """Stop the probe and give the lines of its report."""
     (made.rootfs / "stop").touch()
     eventually((made.rootfs / "report").exists, "the attacker never ended")
-    eventually(lambda: reap_orphans() or runtime.status(made.id) == "stopped", "the attacker's namespace never ended")
+    eventually(
+        lambda: reap_orphans() or runtime.status(made.id) == "stopped", "the attacker's namespace never ended"
+    )
     accepts(runtime.delete(made.id))
     return (made.rootfs / "report").read_text().splitlines()
 

@@ -1,7 +1,7 @@
 """R01, R02: whoever enters a container cannot be caught by his /proc/PID/exe and overwritten (CVE-2019-5736).
 
-The image holds `/evil`, a script whose interpreter is /proc/self/exe: the program that enters executes itself,
-dumpable again, inside the container. For us that program is the host's Python.
+The image holds `/evil`, a script whose interpreter is /proc/self/exe: the program that enters executes
+itself, dumpable again, inside the container. For us that program is the host's Python.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import pytest
 
 from tests.peers import peer
 from tests.runtime.checks import accepts
-from tests.runtime.security.attacks import DOCKERS, end_attack, loader_of, start_attacker
 from tests.runtime.runtimes import find_binary
+from tests.runtime.security.attacks import DOCKERS, end_attack, loader_of, start_attacker
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,7 +76,12 @@ def test_a_container_that_starts_with_such_a_script_gives_nothing_writable(
 ) -> None:
     name = start_attacker(runtime, attacker, "/grab")
     for _ in range(3):
-        made = bundle().capabilities(*DOCKERS).namespace("pid", f"/proc/{runtime.pid(name)}/ns/pid").args("/evil")
+        made = (
+            bundle()
+            .capabilities(*DOCKERS)
+            .namespace("pid", f"/proc/{runtime.pid(name)}/ns/pid")
+            .args("/evil")
+        )
         lay_trap(made, probe)
         runtime.run(made)
     report = end_attack(runtime, attacker)

@@ -82,7 +82,11 @@ def test_while_it_waits_a_container_holds_no_folder_of_the_host(runtime: Runtime
     made = bundle()
     accepts(runtime.create(made))
     folder = Path(f"/proc/{runtime.pid(made.id)}/fd")
-    held = {(found.st_dev, found.st_ino) for found in (entry.stat() for entry in folder.iterdir()) if S_ISDIR(found.st_mode)}
+    held = {
+        (found.st_dev, found.st_ino)
+        for found in (entry.stat() for entry in folder.iterdir())
+        if S_ISDIR(found.st_mode)
+    }
     root = made.rootfs.stat()
     hosts = {pair for pair in held - {(root.st_dev, root.st_ino)} if pair[0] == root.st_dev}
     assert bool(hosts) == runtime.deviates("descriptors-before-start")

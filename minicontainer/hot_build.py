@@ -1,7 +1,7 @@
 """Writing the hot lane's file: all modules that the everyday commands use, compiled, in one .pyc.
 
-Docstrings are left out: nobody reads them there. The file is written beside and renamed, so two commands that do it at
-once do no harm; where it cannot be written the commands work all the same, only slower.
+Docstrings are left out: nobody reads them there. The file is written beside and renamed, so two commands that
+do it at once do no harm; where it cannot be written the commands work all the same, only slower.
 
 See docs/decisions/0001; marshal, importlib.util "MAGIC_NUMBER".
 """
@@ -15,7 +15,7 @@ import sys
 from minicontainer import launch
 
 PACKAGES = ("", "trace", "linux", "oci", "runtime", "cli")
-NOT_COMPILED = ("hot_lane", "hot_start")
+NOT_COMPILED = ("hot_build", "hot_start")
 
 
 def refresh() -> None:
@@ -47,9 +47,13 @@ def compiled() -> bytes:
         code = compile(read(path), path, "exec", dont_inherit=True, optimize=2)
         modules[name] = (marshal.dumps(code), path, path.endswith("/__init__.py"))
         sources.append((path, status.st_mtime_ns, status.st_size))
-    starter = compile(read(f"{launch.PACKAGE}/hot_start.py"), "hot_start.py", "exec", dont_inherit=True, optimize=2)
+    starter = compile(
+        read(f"{launch.PACKAGE}/hot_start.py"), "hot_start.py", "exec", dont_inherit=True, optimize=2
+    )
     values = {"@modules@": modules, "@sources@": tuple(sources)}
-    constants = tuple(values.get(value, value) if isinstance(value, str) else value for value in starter.co_consts)
+    constants = tuple(
+        values.get(value, value) if isinstance(value, str) else value for value in starter.co_consts
+    )
     magic = __import__("_frozen_importlib_external").MAGIC_NUMBER
     return bytes(magic) + bytes(12) + marshal.dumps(starter.replace(co_consts=constants))
 
