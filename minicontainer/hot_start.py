@@ -1,67 +1,153 @@
-"""The first code of the hot lane's file: it serves the package's modules from memory and starts the command.
+"""The first code of the hot lane's file: it makes the modules that a command needs and starts the command.
 
-`hot_build.refresh` compiles this module and puts the modules' compiled code into the two constants below.
-When a module's source is not the one that was compiled, the file starts `launch.py` instead, which reads the
-sources and writes it anew.
+`hot_build.refresh` compiles this module, puts an index into the three constants below and the compiled
+modules behind it. A command's group is read at once, and its modules are made in an order in which each finds
+what it imports. Those that only some containers need wait in memory, all others in the file. When a source
+of the group is not the one that was compiled, `launch.py` is started instead, which reads the sources and
+writes the file anew.
 
 See <Python>/Lib/importlib/_bootstrap.py; docs/decisions/0001.
 """
 
+from __future__ import annotations
+
+import gc
 import posix
 import sys
 from marshal import loads
 
-# name -> (compiled code as marshalled bytes, path of the source, is it a package)
-MODULES: dict[str, tuple[bytes, str, bool]] = "@modules@"  # type: ignore[assignment]
-# (path, time of change in ns, size) of every source
-SOURCES: tuple[tuple[str, int, int], ...] = "@sources@"  # type: ignore[assignment]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
+    from types import CodeType, ModuleType
+    from typing import Any
 
-Spec = sys.modules["_frozen_importlib"].ModuleSpec  # type: ignore[attr-defined]
+gc.disable()  # a command lives for milliseconds
+
+# family of commands -> (offset, length) of three marshalled lists: the sources, each (path, time of change in
+# ns, size); the modules to make now, each (name, path, is it a package, code); those that may be wanted, each
+# (name, path, marshalled code)
+GROUPS: dict[str, tuple[int, int]] = "@groups@"  # type: ignore[assignment]
+# name -> (offset, length, path, is it a package, time of change in ns, size)
+MODULES: dict[str, tuple[int, int, str, bool, int, int]] = "@modules@"  # type: ignore[assignment]
+LENGTH: int = "@length@"  # type: ignore[assignment]
+
+FAMILIES = {
+    "create": "create", "run": "create", "start": "start", "exec": "exec", "kill": "stop", "delete": "stop",
+    "state": "show", "list": "show", "ps": "show", "features": "show", "spec": "show", "events": "show",
+}  # fmt: skip
+Module = type(sys)
+loaded = sys.modules
+waiting: dict[str, tuple[str, bytes]] = {}  # name -> (path, marshalled code)
 
 
-class HotLane:
-    """Finds and loads modules of the package in this file; all others are looked for as usual."""
+def read(place: tuple[Any, ...]) -> bytes:
+    """Read one part of this file."""
+    fd = posix.open(__file__, posix.O_RDONLY | posix.O_CLOEXEC)
+    try:
+        return posix.pread(fd, place[1], posix.fstat(fd).st_size - LENGTH + place[0])
+    finally:
+        posix.close(fd)
+
+
+def is_current(path: str, changed: int, size: int) -> bool:
+    """Tell whether a source is still the one that was compiled."""
+    try:
+        status = posix.stat(path)
+    except OSError:
+        return False
+    return status.st_mtime_ns == changed and status.st_size == size
+
+
+def make(name: str, path: str, is_package: bool, code: CodeType) -> None:
+    """Make a module and run its code."""
+    module = loaded[name] = Module(name)
+    package, _, own = name.rpartition(".")
+    if package:
+        setattr(loaded[package], own, module)
+    names = module.__dict__
+    names["__file__"] = path
+    if is_package:
+        names["__path__"] = [path.rpartition("/")[0]]
+    exec(code, names)
+
+
+def spec_of(name: str, loader: Any, path: str, is_package: bool) -> ModuleSpec:
+    """Describe a module to the import system."""
+    spec: ModuleSpec = loaded["_frozen_importlib"].ModuleSpec(
+        name, loader, origin=path, is_package=is_package
+    )
+    if is_package:
+        spec.submodule_search_locations = [path.rpartition("/")[0]]
+    return spec
+
+
+class InMemory:
+    """Finds and loads the modules that were read with the group. It needs no file."""
 
     @staticmethod
-    def find_spec(name, _path=None, _target=None):  # type: ignore[no-untyped-def]
+    def find_spec(name: str, _path: object = None, _target: object = None) -> ModuleSpec | None:
         """Find a module. See importlib.abc.MetaPathFinder."""
-        found = MODULES.get(name)
-        if found is None:
-            return None
-        spec = Spec(name, HotLane, origin=found[1], is_package=found[2])
-        if found[2]:
-            spec.submodule_search_locations.append(found[1].rpartition("/")[0])
-        return spec
+        return spec_of(name, InMemory, waiting[name][0], False) if name in waiting else None
 
     @staticmethod
-    def create_module(_spec):  # type: ignore[no-untyped-def]
+    def create_module(_spec: object) -> None:
         """Let the import system make the module as usual."""
 
     @staticmethod
-    def exec_module(module):  # type: ignore[no-untyped-def]
+    def exec_module(module: ModuleType) -> None:
+        """Run a module's code."""
+        module.__file__, code = waiting[module.__name__]
+        exec(loads(code), module.__dict__)
+
+
+class InFile:
+    """Finds and loads single modules in this file; all others are looked for as usual."""
+
+    @staticmethod
+    def find_spec(name: str, _path: object = None, _target: object = None) -> ModuleSpec | None:
+        """Find a module. See importlib.abc.MetaPathFinder."""
+        found = MODULES.get(name)
+        if found is None or not is_current(found[2], found[4], found[5]):
+            return None
+        return spec_of(name, InFile, found[2], found[3])
+
+    @staticmethod
+    def create_module(_spec: object) -> None:
+        """Let the import system make the module as usual."""
+
+    @staticmethod
+    def exec_module(module: ModuleType) -> None:
         """Run a module's code."""
         found = MODULES[module.__name__]
-        module.__file__ = found[1]
-        exec(loads(found[0]), module.__dict__)
+        module.__file__ = found[2]
+        exec(loads(read(found)), module.__dict__)
 
 
-def is_current() -> bool:
-    """Tell whether every source is still the one that was compiled."""
-    try:
-        for path, changed, size in SOURCES:
-            status = posix.stat(path)
-            if status.st_mtime_ns != changed or status.st_size != size:
-                return False
-    except OSError:
-        return False
-    return True
+def family(words: list[str]) -> str:
+    """Guess from the command line which group of modules is wanted; a wrong guess costs time only."""
+    if words[0] == "minicontainer":
+        return "minicontainer run"
+    for word in words[2:]:
+        if word in FAMILIES:
+            return FAMILIES[word]
+    return "stop"
 
 
-if is_current():
-    sys.meta_path.insert(0, HotLane)
-    from minicontainer import launch
+def start(words: list[str]) -> None:
+    """Make the group's modules and start the command."""
+    sources, now, later = loads(read(GROUPS[family(words)]))
+    for source in sources:
+        if not is_current(*source):
+            package = __file__.rpartition("/")[0].rpartition("/")[0]
+            ours = sys.orig_argv[: -len(sys.argv)]
+            posix.execv(sys.executable, [*ours, f"{package}/launch.py", *words])
+    for module in now:
+        make(*module)
+    for name, path, code in later:
+        waiting[name] = (path, code)
+    sys.meta_path[:0] = [InMemory, InFile]
+    loaded["minicontainer.launch"].main(words)
 
-    launch.main(sys.argv[1:])
-else:
-    package = __file__.rpartition("/")[0].rpartition("/")[0]
-    posix.execv(sys.executable, [*sys.orig_argv[:-len(sys.argv)], f"{package}/launch.py", *sys.argv[1:]])  # fmt: skip
+
+start(sys.argv[1:])

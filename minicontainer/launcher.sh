@@ -27,4 +27,4 @@ fi
 mini_program=$mini_package/__pycache__/hot-lane.@cache_tag@.pyc
 [ -r "$mini_program" ] || mini_program=$mini_package/launch.py
 
-exec "$mini_python" -I -S -X utf8 "$mini_program" @program@ "$mini_libraries" "$@"
+exec "$mini_python" -I -S -X utf8 -X no_debug_ranges "$mini_program" @program@ "$mini_libraries" "$@"

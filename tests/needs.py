@@ -54,11 +54,12 @@ def can_make_user_namespaces() -> bool:
 
 
 def cgroup2_tree() -> Path | None:
-    """Find where the cgroup v2 tree is mounted: /sys/fs/cgroup, or beside v1 on a hybrid host."""
+    """Find where the cgroup v2 tree is mounted and not covered: /sys/fs/cgroup, or beside v1 on a hybrid host."""
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         fields, _, rest = line.partition(" - ")
-        if rest.startswith("cgroup2 "):
-            return Path(fields.split()[4])
+        tree = Path(fields.split()[4])
+        if rest.startswith("cgroup2 ") and (tree / "cgroup.controllers").exists():
+            return tree
     return None
 
 

@@ -53,10 +53,10 @@ def test_no_module_has_a_name_that_says_nothing(path: Path) -> None:
     assert not words & BANNED_NAMES
 
 
-def test_the_reading_order_lists_each_module_once() -> None:
-    listed = re.findall(r"\bminicontainer/[\w/]+\.py\b", (CHECKOUT / "READING.md").read_text())
-    assert set(listed) == {str(path) for path in MODULES}
-    assert len(listed) == len(MODULES)
+def test_the_reading_order_lists_each_module_once_as_it_describes_itself() -> None:
+    listed = re.findall(r"^\* `(\S+)`: (.*)$", (CHECKOUT / "READING.md").read_text(), re.MULTILINE)
+    described = [(str(path), docstring(path).splitlines()[0].removesuffix(".")) for path in MODULES]
+    assert sorted(listed) == sorted(described)
 
 
 def test_each_dependency_says_why_it_is_there() -> None:
@@ -81,6 +81,16 @@ def test_a_decision_is_short_and_says_its_price(path: Path) -> None:
 def test_decisions_are_numbered_without_gaps() -> None:
     assert [int(path.name[:4]) for path in DECISIONS] == list(range(1, len(DECISIONS) + 1))
     assert all(re.fullmatch(r"\d{4}(-[a-z0-9]+)+\.md", path.name) for path in DECISIONS)
+
+
+def test_every_file_that_a_text_points_to_exists() -> None:
+    texts = [path for folder in (".", "docs", "docs/decisions") for path in (CHECKOUT / folder).glob("*.md")]
+    links = {path.parent / link for path in texts for link in re.findall(r"\]\(([^):#]+)", path.read_text())}
+    named = re.compile(r"(?<!runc's )\bdocs/[\w/-]+\.md")
+    sources = [*FILES, *(path.relative_to(CHECKOUT) for path in (CHECKOUT / "tests").rglob("*.py"))]
+    links |= {CHECKOUT / name for path in sources for name in named.findall((CHECKOUT / path).read_text())}
+    assert len(links) >= 10
+    assert [str(link) for link in sorted(links) if not link.exists()] == []
 
 
 def test_every_decision_that_the_code_cites_exists() -> None:

@@ -42,8 +42,8 @@ MOUNTS = (
 )
 MASKED = [
     "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
-    "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/devices/virtual/powercap",
-    "/sys/firmware",
+    "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats",
+    "/sys/devices/virtual/powercap", "/sys/firmware",
 ]  # fmt: skip
 READ_ONLY = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
 LARGEST_ID = 0xFFFFFFFE
@@ -120,7 +120,7 @@ def options_for(options: list[str], rootless: bool) -> list[str]:
 
 
 def environment(wanted: Wanted) -> list[str]:
-    """Write `process.env`: docker's defaults, then what was asked for; a name without a value passes ours on."""
+    """Write `process.env`: docker's defaults, then what was asked for; a name alone passes our value on."""
     made = [PATH, f"HOSTNAME={wanted.hostname}"]
     if wanted.terminal:
         made.append("TERM=xterm")
@@ -135,7 +135,7 @@ def environment(wanted: Wanted) -> list[str]:
 
 
 def read_user(text: str) -> tuple[int, int]:
-    """Read `UID[:GID]`. Raises SpecError: names would have to be looked up in the image, which this form does not."""
+    """Read `UID[:GID]`. Raises SpecError for names, which would have to be looked up in the image."""
     uid, colon, gid = text.partition(":")
     numbers = (uid, gid if colon else "0")
     for number in numbers:

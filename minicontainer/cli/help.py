@@ -19,6 +19,10 @@ from minicontainer.errors import Error
 PROGRAM = "minicontainer"
 WRONG_USE, WRONG_USE_OF_RUN = 1, 125
 WIDTH = 100
+EPILOG = """\b
+A first look:  minicontainer run --explain --prove busybox echo hello
+In bash, let the Tab key complete words:
+               eval "$(_MINICONTAINER_COMPLETE=bash_source minicontainer)\""""
 
 
 def answer(arguments: list[str]) -> int:
@@ -44,8 +48,9 @@ def build() -> click.Group:
         help="Containers from the ground up: see what Docker and Kubernetes do underneath.",
         no_args_is_help=True,
         context_settings={"max_content_width": WIDTH, "help_option_names": ["--help"]},
-        epilog="A first look: minicontainer run --explain --prove busybox echo hello",
+        epilog=EPILOG,
     )
+    top.params.append(version_option())
     for name, command in options.COMMANDS.items():
         *groups, last = name.split()
         parent = top
@@ -57,6 +62,24 @@ def build() -> click.Group:
             parent = below
         parent.add_command(_command(last, command))
     return top
+
+
+def version_option() -> click.Option:
+    """Let `--version` print what the command `version` prints, as docker does."""
+
+    def show(context: click.Context, _option: click.Parameter, wanted: bool) -> None:
+        if wanted:
+            options.load(options.COMMANDS["version"])({})
+            context.exit()
+
+    return click.Option(
+        ["-v", "--version"],
+        is_flag=True,
+        expose_value=False,
+        is_eager=True,
+        callback=show,
+        help="Print the version.",
+    )
 
 
 GROUPS = {"system": "Look after what minicontainer keeps on this machine."}

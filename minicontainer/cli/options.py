@@ -15,11 +15,8 @@ if TYPE_CHECKING:
 
     Value = str | bool | list[str] | None
 
-FLAG, WORD, LIST = (
-    "flag",
-    "word",
-    "list",
-)  # an option that takes nothing, one word, or one word each time it is given
+# An option that takes nothing, one word, or one word each time it is given.
+FLAG, WORD, LIST = "flag", "word", "list"
 
 
 class NotUnderstood(Exception):
@@ -68,7 +65,9 @@ RUN_OPTIONS = (
     Option("prove", ("--prove",), FLAG, "", "Show in /proc, from outside, that the container is real."),
     Option("rootfs", ("--rootfs",), WORD, "DIRECTORY", "Run in this directory itself instead of an image."),
     Option("read_only", ("--read-only",), FLAG, "", "Mount the root file system read-only."),
-    Option("id", ("--name", "--id"), WORD, "NAME", "The container's name (else 12 random digits)."),
+    Option(
+        "id", ("--name", "--id"), WORD, "NAME", "The container's name (else 12 random hexadecimal digits)."
+    ),
     Option(
         "hostname", ("-h", "--hostname"), WORD, "NAME", "The host name inside (else the container's name)."
     ),
@@ -76,7 +75,7 @@ RUN_OPTIONS = (
     Option("workdir", ("-w", "--workdir"), WORD, "DIRECTORY", "The directory in which the program starts."),
     Option("user", ("-u", "--user"), WORD, "UID[:GID]", "The numeric user, and group, of the program."),
     Option("tty", ("-t", "--tty"), FLAG, "", "Give the program a terminal of its own."),
-    Option("interactive", ("-i", "--interactive"), FLAG, "", "Pass our standard input on to the program."),
+    Option("interactive", ("-i", "--interactive"), FLAG, "", "Let the program read our standard input."),
     Option("rm", ("--rm",), FLAG, "", "Accepted for docker's sake: nothing is ever kept."),
 )
 
@@ -85,19 +84,22 @@ COMMANDS = {
         "minicontainer.cli.run:run",
         RUN_OPTIONS,
         ("[IMAGE]", "[COMMAND]..."),
-        "Run a program in a new container, and remove the container when it ends.",
+        "Run a program in a new container. The container is removed when the program ends. Without a "
+        "command, a shell is run.",
     ),
     "explain": Command(
         "minicontainer.cli.explain:explain",
         (),
         ("FILE",),
-        "Tell the story that `minicontainer-runtime --trace-fd` has written to a file.",
+        "Tell a story that was recorded before. `minicontainer-runtime --trace-fd N` records one, in the "
+        "file behind its descriptor N, also when podman or containerd has called it.",
     ),
     "system reset": Command(
         "minicontainer.cli.system:reset",
         (),
         (),
-        "Remove everything that minicontainer keeps between commands: caches, images built here, the interpreter's view.",
+        "Remove what is kept between commands. That is: caches, images that were built here, and the "
+        "read-only view of the interpreter. Nothing is lost: all of it is made again when it is needed.",
     ),
     "version": Command("minicontainer.cli.system:version", (), (), "Print the version."),
 }

@@ -1,9 +1,8 @@
 """Where `minicontainer run` keeps what ends with the boot: one directory below /run.
 
-    /run/minicontainer/bundles/ID/config.json    while the container ID runs: read it, it is an ordinary OCI
-    bundle /run/minicontainer/scratch                   an empty directory; each command mounts its own file
-    systems on it,
-                                                 in a mount namespace of its own, where nobody else sees them
+    /run/minicontainer/bundles/ID/config.json    while the container ID runs: an ordinary OCI bundle
+    /run/minicontainer/scratch                   an empty directory; each command mounts its own file systems
+                                                 on it, in a mount namespace where nobody else sees them
     /run/minicontainer/cache                     Docker's seccomp profile, already cut down to this machine
 
 An ordinary user has $XDG_RUNTIME_DIR/minicontainer instead. The runtime's own state is elsewhere, and its own
@@ -127,7 +126,7 @@ def remove_bundle(path: str) -> None:
 
 
 def remove_stale(known: Callable[[str], bool]) -> list[str]:
-    """Remove the bundles whose command was killed; names the living, and the stale that the runtime still knows."""
+    """Remove the bundles whose command was killed; names the living and those that the runtime knows."""
     everything = open_locked(make(f"{home()}/bundles"), fcntl.LOCK_EX)
     left = []
     try:

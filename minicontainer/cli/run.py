@@ -17,7 +17,8 @@ from minicontainer.cli.config import CAPABILITIES, Wanted, config_text
 from minicontainer.cli.scratch import lay_writable_layer, refuse_unwritable_names, take_own_mount_table
 from minicontainer.errors import Error, NotFound, Unsupported
 from minicontainer.image import busybox
-from minicontainer.runtime.command_start import run_container
+from minicontainer.linux.paths import S_IFDIR, S_IFMT
+from minicontainer.runtime.command_create import run_container
 from minicontainer.runtime.interpreter import protect_interpreter
 from minicontainer.runtime.lifecycle import CreateRequest
 from minicontainer.runtime.main import default_root
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from minicontainer.explain.narrator import Narrator
 
 NAME_BYTES = 6  # of randomness; written as twelve hexadecimal digits, as docker shows them
+LONGEST_NAME = 64
 ALLOWED_IN_NAMES = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-"
 
 
@@ -38,7 +40,7 @@ def run(values: dict[str, Any]) -> int:
     if posix.geteuid() != 0:
         raise Unsupported(
             "`minicontainer run` needs root so far",
-            hint="use sudo; an ordinary user can run a bundle: minicontainer-runtime spec --rootless, then run",
+            hint="use sudo; an ordinary user can run a bundle: minicontainer-runtime spec --rootless; run",
         )
     protect_interpreter()
     image = find_image(values)
@@ -46,6 +48,8 @@ def run(values: dict[str, Any]) -> int:
     check_name(container_id)
     wanted = Wanted(container_id, image, values)
     seccomp = seccomp_text()
+    if not (values["interactive"] or values["tty"]):
+        keep_standard_input()
     narrator = begin_story(values) if values["explain"] or values["prove"] else None
     try:
         code = run_in_bundle(wanted, seccomp, values)
@@ -56,8 +60,18 @@ def run(values: dict[str, Any]) -> int:
     return code
 
 
+def keep_standard_input() -> None:
+    """Give the program nothing to read: without `-i` our standard input stays ours, as with docker."""
+    null = posix.open("/dev/null", posix.O_RDONLY | posix.O_CLOEXEC)
+    if null:
+        posix.dup2(null, 0)
+        posix.close(null)
+    else:  # it was closed
+        posix.set_inheritable(0, True)
+
+
 def find_image(values: dict[str, Any]) -> str:
-    """Find the directory of the image's root file system, or the one that `--rootfs` names. Raises NotFound."""
+    """Find the directory of the image's root file system, or what `--rootfs` names. Raises NotFound."""
     given: str | None = values["rootfs"]
     if given is not None:
         if values["image"] is not None:  # there is no image: the first word belongs to the command
@@ -76,10 +90,10 @@ def find_image(values: dict[str, Any]) -> str:
 def existing_directory(path: str) -> str:
     """Make a directory's path absolute. Raises NotFound."""
     try:
-        kind = posix.stat(path).st_mode & 0o170000
+        kind = posix.stat(path).st_mode & S_IFMT
     except OSError as problem:
         raise NotFound(f"--rootfs {path}: {problem.strerror}") from None
-    if kind != 0o040000:
+    if kind != S_IFDIR:
         raise NotFound(f"--rootfs {path}: Not a directory")
     return path if path[:1] == "/" else f"{posix.getcwd()}/{path}"
 
@@ -95,7 +109,8 @@ def exists(path: str) -> bool:
 
 def check_name(name: str) -> None:
     """Refuse a name that could not be a directory's and a host's. Raises Error."""
-    if not name or name[0] in ".-_" or len(name) > 64 or any(sign not in ALLOWED_IN_NAMES for sign in name):
+    usual = all(sign in ALLOWED_IN_NAMES for sign in name)
+    if not usual or name[:1] in ("", ".", "-", "_") or len(name) > LONGEST_NAME:
         raise Error(
             f'"{name}" is not a name for a container', hint="letters, digits, and then also _ . -; at most 64"
         )

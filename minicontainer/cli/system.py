@@ -14,6 +14,7 @@ import minicontainer
 from minicontainer.cli import places
 from minicontainer.errors import Conflict, Error
 from minicontainer.image import busybox
+from minicontainer.runtime.main import default_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def reset(_values: dict[str, Value]) -> int:
         refuse_while_running()
         remove_tree(home)
     remove_tree(Path(busybox.store()))
+    remove_tree(Path(default_root()) / ".seccomp")
     remove_interpreter()
     return 0
 

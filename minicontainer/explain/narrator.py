@@ -23,8 +23,10 @@ from minicontainer.explain.text import Page, screen
 from minicontainer.linux.causes import cause_of
 from minicontainer.linux.evidence import Evidence
 from minicontainer.linux.spelling import spell_call
+from minicontainer.linux.words import octal
 from minicontainer.trace.file import TraceFile
 
+BIRTHS = ("clone3",)
 FOLD = 3  # this many calls that differ in their last argument only are told as one and "... more"
 MANY = 1 << 24
 
@@ -79,13 +81,39 @@ class Teller:
         self.page = page
         self.speaking: Speaker | None = None
         self.depths: dict[Speaker, int] = {}
-        self.children: dict[str, int] = {
-            "init": 0
-        }  # their numbers on the host; 0 (of which nothing is seen) at first
+        # Their numbers on the host; 0, of which nothing can be seen, at first.
+        self.children: dict[str, int] = {"init": 0}
         self.waiting: list[Event] = []  # calls of one kind that may be folded
+        self.born: set[Speaker] = set()
+        self.births = 0  # processes that were made and have not spoken yet
+        self.early: list[Event] = []  # of processes that spoke before it was told that they were made
 
     def tell(self, event: Event) -> None:
-        """Tell one event."""
+        """Tell one event, but nothing of a process before the call that made it came back and was told."""
+        if not self.is_born(event.speaker):
+            self.early.append(event)
+            return
+        self.tell_now(event)
+        if event.name in BIRTHS and event.kind == CALLED and not event.errno:
+            self.births += 1
+            early, self.early = self.early, []
+            for later in early:
+                self.tell(later)
+
+    def is_born(self, speaker: Speaker) -> bool:
+        """Say whether it was told where a process comes from; of the first one nobody tells that."""
+        if speaker not in self.born:
+            if self.births:
+                self.births -= 1
+            elif self.born:
+                return False
+            else:
+                self.page.legend()
+            self.born.add(speaker)
+        return True
+
+    def tell_now(self, event: Event) -> None:
+        """Tell one event, now."""
         if self.waiting and not alike(self.waiting[-1], event):
             self.rest()
         if event.kind == LEFT:
@@ -132,6 +160,9 @@ class Teller:
 
     def end(self) -> None:
         """Tell what is left."""
+        for event in self.early:
+            self.tell_now(event)
+        self.early = []
         self.rest()
 
 
@@ -170,6 +201,8 @@ def answer(event: Event) -> str:
     """Write a call's answer where it is more than "it worked"."""
     if isinstance(event.result, list):  # of clone3: the process's number and its handle
         return f" = {event.result[0]}"
+    if event.name == "umask":
+        return f" = {octal(event.result)}"
     if isinstance(event.result, int) and event.result > 0:
         return f" = {event.result}"
     return ""

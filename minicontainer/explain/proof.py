@@ -1,4 +1,4 @@
-"""The proof: what the kernel itself says in /proc about the container, read from outside, beside our own process.
+"""The proof: what the kernel itself says in /proc about the container, beside what it says about us.
 
 Nothing here asks the runtime. The evidence is taken at the one moment when everything is in place and the
 user's program has not started: the container's first process waits for its last GO.
@@ -24,7 +24,7 @@ NAMESPACES = {
     "cgroup": "cgroup tree", "ipc": "message queues", "mnt": "mounts", "net": "network", "pid": "processes",
     "uts": "host name", "user": "user ids", "time": "clocks",
 }  # fmt: skip
-SECCOMP = {"0": "off", "1": "strict", "2": "a filter judges every call"}
+SECCOMP = {"0": "off", "1": "strict", "2": "a filter (mode 2)"}
 WIDE = 110
 
 
@@ -85,7 +85,7 @@ def status(process: Path, field: str) -> str:
 def inode(root: Path) -> str:
     """Say which directory a process has for its root: file system and inode, as the kernel counts them."""
     found = root.stat()
-    return f"inode {found.st_ino} of device {os.major(found.st_dev)}:{os.minor(found.st_dev)}"
+    return f"inode {found.st_ino} on {os.major(found.st_dev)}:{os.minor(found.st_dev)}"
 
 
 def mounts(process: Path) -> list[list[str]]:

@@ -13,8 +13,9 @@ See https://no-color.org; strace(1) for the spelling of calls.
 
 from __future__ import annotations
 
+import os
 import re
-from typing import TextIO
+from typing import Any, Literal, TextIO, cast
 
 from rich.console import Console
 from rich.text import Text
@@ -28,6 +29,10 @@ DEEPER = 4  # more for the rest of a broken line
 BREAK = re.compile(r"[ ,|] *")
 ENDLESS = 1 << 20
 WIDEST = 100
+LEGEND = (
+    "> is a step, [in brackets] what to read about it; below it stand its system calls, "
+    "written as strace(1) does."
+)
 COLOURS = {"runtime": "cyan", "init": "magenta", "stage": "yellow"}
 PARTS = {
     "runtime": "runtime: process {pid}, on the host",
@@ -41,9 +46,28 @@ PARTS = {
 def screen(stream: TextIO) -> Console:
     """Make a console for this stream; what is no terminal gets plain text and lines of any length."""
     narrow = stream.isatty()
-    console = Console(file=stream, highlight=False, emoji=False, markup=False, soft_wrap=not narrow)
+    # NO_COLOR is about colours only; whoever asks for it gets no bold and no dim either.
+    colours: Literal["auto"] | None = None if os.environ.get("NO_COLOR") else "auto"
+    file = cast("TextIO", RawTerminal(stream)) if narrow else stream
+    console = Console(
+        file=file, highlight=False, emoji=False, markup=False, soft_wrap=not narrow, color_system=colours
+    )
     console.width = min(console.width, WIDEST) if narrow else ENDLESS
     return console
+
+
+class RawTerminal:
+    """A terminal on which a line begins at the left edge also while it is raw (`run -t`)."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, text: str) -> int:
+        """Write text; a carriage return too many changes nothing on a terminal that is not raw."""
+        return self.stream.write(text.replace("\n", "\r\n"))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
 
 
 class Page:
@@ -52,14 +76,19 @@ class Page:
     def __init__(self, console: Console) -> None:
         self.console = console
 
+    def legend(self) -> None:
+        """Say how to read what follows."""
+        self.indented(Text(LEGEND, "dim"), 0)
+
     def speaker(self, speaker: Speaker) -> None:
         """Say who speaks from here on."""
         words = PARTS.get(speaker.role, speaker.role + ": process {pid}").format(pid=speaker.pid)
         colour = COLOURS.get(speaker.role, "blue")
         line = f"-- {words} --"
         self.console.print()
-        self.console.print(Text(line + "-" * (min(self.console.width, WIDEST) - len(line)), style=f"bold {colour}")
-                           if self.console.is_terminal else line)  # fmt: skip
+        if self.console.is_terminal:
+            line = line.ljust(min(self.console.width, WIDEST), "-")
+        self.console.print(Text(line, style=f"bold {colour}"))
 
     def step(self, step: str, depth: int) -> None:
         """Tell that a step begins, and where to read about it."""

@@ -21,7 +21,7 @@ PT_INTERP = 3
 
 
 def build(recipe: str, busybox: str, place: str) -> None:
-    """Run the recipe and put its result at `place`. Raises Error when it fails, Unsupported for a dynamic busybox."""
+    """Run the recipe and put its result at `place`. Raises Error; Unsupported for a dynamic busybox."""
     if not is_static(Path(busybox)):
         raise Unsupported(
             f"{busybox} needs shared libraries that the image does not have",

@@ -1,4 +1,4 @@
-"""The image `busybox`, which this machine builds itself: `images/busybox/build`, from Debian's busybox-static.
+"""The image `busybox`, which this machine builds itself from Debian's busybox-static: images/busybox/build.
 
     /var/lib/minicontainer/images/busybox/IDENTITY/        a finished root file system, never changed again
     /var/lib/minicontainer/images/busybox/.new-PID/        one that is being built; renamed when it is done
@@ -33,7 +33,7 @@ def store() -> str:
 
 
 def root_file_system() -> str:
-    """Find the image's root file system, built now if it is not there yet. Raises NotFound without busybox."""
+    """Find the image's root file system, or build it if it is not there yet. Raises NotFound."""
     recipe = find_recipe()
     place = f"{store()}/{hash((*identity(BUSYBOX), *identity(recipe))) & DIGITS:012x}"
     try:

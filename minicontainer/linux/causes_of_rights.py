@@ -109,6 +109,18 @@ def no_right_to_namespaces(arguments: Arguments, seen: Evidence) -> Cause | None
     )
 
 
+@row("pidfd_open", "ESRCH")
+def it_has_ended(arguments: Arguments, seen: Evidence) -> Cause | None:
+    """A number means a process only until that has ended and its parent was told."""
+    if (seen.proc / str(arguments[0])).exists():
+        return None
+    return Cause(
+        saw=f"/proc/{arguments[0]} does not exist",
+        means="the process has ended and is buried already",
+        look_at="nothing, if that was wanted",
+    )
+
+
 @row("fork clone3", "ENOMEM")
 def init_is_dead(_arguments: Arguments, seen: Evidence) -> Cause | None:
     """A PID namespace ends with its first process: nobody can be born in it any more."""

@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     R = TypeVar("R")
 
 
-class long(_ctypes._SimpleCData):  # noqa: N801 - named as the C type
+class long(_ctypes._SimpleCData):  # type: ignore[type-arg] # noqa: N801 - named as the C type
     """A C long: wide enough for an address or a 64-bit flag word."""
 
     _type_ = "l"
 
 
-class char(_ctypes._SimpleCData):  # noqa: N801 - named as the C type
+class char(_ctypes._SimpleCData):  # type: ignore[type-arg] # noqa: N801 - named as the C type
     """A C char, of which buffers are made."""
 
     _type_ = "c"
@@ -43,7 +43,7 @@ class _Function(_ctypes.CFuncPtr):
     _restype_ = long
 
 
-_libc = _ctypes.dlopen(None, 0)
+_libc = _ctypes.dlopen(None, 0)  # type: ignore[arg-type] # None: the program itself
 syscall: Any = _Function(_ctypes.dlsym(_libc, "syscall"))
 _buffer_types: dict[int, Any] = {}
 CHILD = (0, -1)  # what clone3 answers in the child: it is one call, and told by the parent alone

@@ -44,7 +44,7 @@ def unshare(flags: int) -> None:
 
 @kernel_call
 def setns(fd: int, nstype: int) -> None:
-    """Move the caller into the namespace that `fd` names, or into several of a process (pidfd). See setns(2)."""
+    """Move the caller into the namespace `fd`, or into several of the process of a pidfd. See setns(2)."""
     check(syscall(SYS_setns, fd, nstype))
 
 
@@ -64,7 +64,7 @@ def setdomainname(name: str) -> None:
 
 @kernel_call
 def write_id_map(pid: int, kind: str, lines: str) -> None:
-    """Write /proc/PID/uid_map, gid_map, setgroups or timens_offsets (`kind`) in one write(2). See user_namespaces(7)."""
+    """Write uid_map, gid_map, setgroups or timens_offsets (`kind`) at once. See user_namespaces(7)."""
     fd = posix.open(f"/proc/{pid}/{kind}" if pid else f"/proc/self/{kind}", posix.O_WRONLY | posix.O_CLOEXEC)
     try:
         posix.write(fd, lines.encode())

@@ -21,10 +21,12 @@ RESOLVE_NO_XDEV, RESOLVE_NO_MAGICLINKS, RESOLVE_NO_SYMLINKS = 1, 2, 4
 RESOLVE_BENEATH, RESOLVE_IN_ROOT = 8, 16
 O_PATH, O_DIRECTORY = posix.O_PATH, posix.O_DIRECTORY  # some differ between machines
 O_NOFOLLOW, O_CLOEXEC = posix.O_NOFOLLOW, posix.O_CLOEXEC
-S_IFMT, S_IFDIR, S_IFREG, S_IFLNK, S_IFCHR, S_IFBLK, S_IFIFO = (
-    0o170000, 0o040000, 0o100000, 0o120000, 0o020000, 0o060000, 0o010000,
+S_IFMT, S_IFDIR, S_IFREG, S_IFLNK, S_IFCHR, S_IFBLK, S_IFIFO, S_IFSOCK = (
+    0o170000, 0o040000, 0o100000, 0o120000, 0o020000, 0o060000, 0o010000, 0o140000,
 )  # fmt: skip
+NULL_DEVICE = posix.makedev(1, 3)
 PROC_SUPER_MAGIC, DEVPTS_SUPER_MAGIC, OVERLAYFS_SUPER_MAGIC = 0x9FA0, 0x1CD1, 0x794C7630
+AT_SYMLINK_NOFOLLOW = 0x100
 AGAIN = 128  # how often a resolution that raced with a rename is tried again
 
 
@@ -85,6 +87,36 @@ def mknodat(dirfd: int, path: str, mode: int, dev: int) -> None:
 def symlinkat(target: str, newdirfd: int, linkpath: str) -> None:
     """Make a symbolic link. See symlinkat(2)."""
     posix.symlink(target, linkpath, dir_fd=newdirfd)
+
+
+@kernel_call
+def linkat(olddirfd: int, oldpath: str, newdirfd: int, newpath: str, flags: int) -> None:
+    """Give a file one more name; a symbolic link is not followed. See linkat(2)."""
+    posix.link(oldpath, newpath, src_dir_fd=olddirfd, dst_dir_fd=newdirfd, follow_symlinks=bool(flags))
+
+
+@kernel_call
+def fchmod(fd: int, mode: int) -> None:
+    """Change the permissions of an open file. See fchmod(2)."""
+    posix.fchmod(fd, mode)
+
+
+@kernel_call
+def fchown(descriptor: int, uid: int, gid: int) -> None:
+    """Change the owner of an open file."""
+    posix.fchown(descriptor, uid, gid)
+
+
+@kernel_call
+def fchownat(dirfd: int, path: str, owner: int, group: int, flags: int) -> None:
+    """Change the owner of a name; with AT_SYMLINK_NOFOLLOW of a link itself. See fchownat(2)."""
+    posix.chown(path, owner, group, dir_fd=dirfd, follow_symlinks=not flags & AT_SYMLINK_NOFOLLOW)
+
+
+@kernel_call
+def fsetxattr(fd: int, name: str, value: bytes) -> None:
+    """Set an extended attribute of an open file. See fsetxattr(2)."""
+    posix.setxattr(fd, name, value)
 
 
 def make_directories(root: int, path: str, mode: int = 0o755) -> int:

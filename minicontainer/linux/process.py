@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 CLONE_PIDFD, CLONE_PARENT, CLONE_CLEAR_SIGHAND = 0x1000, 0x8000, 0x100000000
 CLONE_INTO_CGROUP = 0x200000000
 SIGCHLD = 17
-P_PIDFD, WEXITED, WNOWAIT = 3, 4, 0x01000000
 
 
 @kernel_call
@@ -92,7 +91,7 @@ def execve(
 
 
 def start_time(pid: int) -> int:
-    """Read when a process started, in clock ticks since boot: with the pid, its identity. Raises OSError if gone."""
+    """Read when a process started, in clock ticks since boot: its identity, with the pid. OSError if gone."""
     fd = posix.open(f"/proc/{pid}/stat", posix.O_RDONLY | posix.O_CLOEXEC)
     try:
         stat = posix.read(fd, 4096)

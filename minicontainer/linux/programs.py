@@ -1,6 +1,6 @@
-"""Other programs, for what is not ours to do: ps(1), newuidmap(1), credential helpers. Cold.
+"""Other programs, for what is not ours to do: ps(1), newuidmap(1).
 
-The only place besides `process` that starts one; its environment is small and its output is taken whole.
+Cold. The only place besides `process` that starts one; its environment is small and its output taken whole.
 
 See subprocess; newuidmap(1), ps(1).
 """

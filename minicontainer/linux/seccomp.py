@@ -19,6 +19,6 @@ SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV = 32
 
 @kernel_call
 def seccomp(operation: int, flags: int, program: bytes) -> int:
-    """Load a filter, an array of `struct sock_filter`; with NEW_LISTENER returns the listener. See seccomp(2)."""
+    """Load an array of `struct sock_filter`; with NEW_LISTENER returns the listener. See seccomp(2)."""
     block = keep(program)
     return check(syscall(SYS_seccomp, operation, long(flags), u64(len(program) // 8, address(block))))

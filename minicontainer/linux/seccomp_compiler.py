@@ -8,7 +8,7 @@
     ld arch; x86-64? -> tree of x86-64 and x32;  i386? -> tree of i386;  else kill
 
 It answers as runc does with libseccomp for every number, architecture and argument (the tests compare the
-two) with a quarter of the instructions. Loaded only when the cache has no compiled filter for the profile.
+two) with a third of the instructions. Loaded only when the cache has no compiled filter for the profile.
 
 Implements: runtime-spec config-linux.md, "Seccomp". See seccomp(2).
 """

@@ -35,6 +35,7 @@ from minicontainer.linux.words import (
     descriptor,
     device,
     flags,
+    hexadecimal,
     mode,
     octal,
     one_of,
@@ -42,19 +43,24 @@ from minicontainer.linux.words import (
     sequence,
     signal_name,
     text,
+    whole,
 )
 
 number: Speller = anything
+LONGEST = 1000
 PERSONALITY = one_of({f"PER_{name}": value for name, value in scheduling.PERSONALITIES.items()})
 ROWS: dict[str, tuple[Speller, ...]] = {
     "chroot": (text,),
     "close_range": (number, number, flags(CloseRange)),
     "fchdir": (descriptor,),
+    "fchmod": (descriptor, octal),
     "fchown": (descriptor, number, number),
+    "fchownat": (descriptor, text, number, number, flags(At)),
     "fsconfig": (descriptor, one_of(Fsconfig), text, text, number),
     "fsmount": (descriptor, flags(Fsmount), flags(MountAttr)),
     "fsopen": (text, flags(Fsopen)),
     "kill": (number, signal_name),
+    "linkat": (descriptor, text, descriptor, text, flags(At)),
     "mkdirat": (descriptor, text, octal),
     "mknodat": (descriptor, text, mode, device),
     "mount": (text, text, text, flags(Mount), text),
@@ -78,7 +84,6 @@ ROWS: dict[str, tuple[Speller, ...]] = {
 }
 # Calls that are written well by the types of their arguments alone.
 PLAIN = {
-    "tcsetattr",
     # of `readable_prctl`
     *("limit_bounding", "set_ambient", "set_caps", "set_child_subreaper", "set_dumpable"),
     *("set_keepcaps", "set_no_new_privs", "set_pdeathsig", "set_securebits"),
@@ -107,6 +112,21 @@ def setgroups(arguments: Sequence[object]) -> str:
     return f"{len(groups)}, {anything(groups)}"
 
 
+def fsetxattr(arguments: Sequence[object]) -> str:
+    """Write (descriptor, name, value): the kernel also wants its length, and flags that are never given."""
+    where, name, value = arguments
+    return f"{descriptor(where)}, {text(name)}, {text(value)}, {len(raw(value))}, 0"
+
+
+def tcsetattr(arguments: Sequence[object]) -> str:
+    """Write (terminal, when, attributes): an ioctl(2); of the attributes the four words of flags."""
+    where, when, attributes = arguments
+    request = ("TCSETS", "TCSETSW", "TCSETSF")[whole(when)]
+    words = attributes[:4] if isinstance(attributes, list | tuple) else []
+    members = zip(("c_iflag", "c_oflag", "c_cflag", "c_lflag"), map(hexadecimal, words), strict=True)
+    return f"{descriptor(where)}, {request}, {{{', '.join(f'{name}={word}' for name, word in members)}}}"
+
+
 def write_id_map(arguments: Sequence[object]) -> str:
     """Write (pid, kind, lines): a write(2) to a file of /proc."""
     pid, kind, lines = arguments
@@ -122,7 +142,7 @@ def write_control(arguments: Sequence[object]) -> str:
 def write_oom_score_adj(arguments: Sequence[object]) -> str:
     """Write (pid, value): a write(2) to a file of /proc."""
     pid, value = arguments
-    return f'"/proc/{pid}/oom_score_adj", "{value}"'
+    return f'"/proc/{pid or "self"}/oom_score_adj", "{value}"'
 
 
 WHOLE: dict[str, Callable[[Sequence[object]], str]] = {
@@ -132,6 +152,7 @@ WHOLE: dict[str, Callable[[Sequence[object]], str]] = {
     "capset": structures.capset,
     "clone3": structures.clone3,
     "execve": structures.execve,
+    "fsetxattr": fsetxattr,
     "ioctl": structures.ioctl,
     "ioprio_set": structures.ioprio_set,
     "keyctl": structures.keyctl,
@@ -146,6 +167,7 @@ WHOLE: dict[str, Callable[[Sequence[object]], str]] = {
     "set_mempolicy": structures.set_mempolicy,
     "setdomainname": named,
     "setgroups": setgroups,
+    "tcsetattr": tcsetattr,
     "sethostname": named,
     "write_control": write_control,
     "write_id_map": write_id_map,
@@ -154,6 +176,7 @@ WHOLE: dict[str, Callable[[Sequence[object]], str]] = {
 }
 # Wrappers that are named for what they do, where one call does many things.
 SPOKEN = {name: name.split("_")[0] for name in WHOLE if name.startswith(("bpf_", "write_"))}
+SPOKEN["tcsetattr"] = "ioctl"
 
 
 def spell_call(name: str, arguments: Sequence[object]) -> str:
@@ -189,5 +212,8 @@ def spell_errno(number: int) -> str:
 
 
 def spell_failure(call: str, arguments: Sequence[object], number: int) -> str:
-    """Write a refused call and the kernel's reason."""
-    return f"{spell_call(call, arguments)}: {spell_errno(number)}"
+    """Write a refused call, cut where it is longer than anybody reads, and the kernel's reason."""
+    spelled = spell_call(call, arguments)
+    if len(spelled) > LONGEST:
+        spelled = f"{spelled[:LONGEST]}...)"
+    return f"{spelled}: {spell_errno(number)}"

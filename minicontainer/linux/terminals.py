@@ -25,6 +25,7 @@ from minicontainer.linux.ioctls import (
 )
 from minicontainer.linux.kernel import address, check, keep, kernel_call, long, syscall, u32, u64
 from minicontainer.linux.numbers import SYS_sendmsg
+from minicontainer.linux.paths import fchown
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -60,12 +61,6 @@ def terminal_number(master: int) -> int:
 def give_terminal(slave: int, uid: int) -> None:
     """Make the slave belong to `uid`; its group (tty, from devpts' gid=) stays."""
     fchown(slave, uid, -1)
-
-
-@kernel_call
-def fchown(descriptor: int, uid: int, gid: int) -> None:
-    """Change the owner of an open file."""
-    posix.fchown(descriptor, uid, gid)
 
 
 def take_terminal(slave: int) -> None:

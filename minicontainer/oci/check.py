@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 LONGEST_ID = 1024
 LONGEST_HOST_NAME = 64
+MOST_GROUPS = 65536  # NGROUPS_MAX, limits.h
 
 _ID_CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+.-"
 _FIXED_PRIORITY = ("SCHED_FIFO", "SCHED_RR")
@@ -109,6 +110,8 @@ def _check_process_values(process: dict[str, Any], path: str) -> None:
     for index, variable in enumerate(process.get("env") or ()):
         if "=" not in variable[1:]:
             raise SpecError(f"{path}.env[{index}]", "expected NAME=VALUE with a name that is not empty")
+    if len((process.get("user") or {}).get("additionalGids") or ()) > MOST_GROUPS:
+        raise SpecError(f"{path}.user.additionalGids", f"a process can have {MOST_GROUPS} groups at most")
     _check_rlimits(process.get("rlimits") or (), path)
     if (scheduler := process.get("scheduler")) is not None:
         _check_scheduler(scheduler, f"{path}.scheduler")

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import posix
 
-from minicontainer.oci.json_text import dumps, quote
+from minicontainer.trace.json_lines import dump_indented
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
 OCI_VERSION = "1.2.1"
+INDENT = "\t"
 
 _CAPABILITIES = ("CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE")
 _MOUNTS = (
@@ -51,7 +52,7 @@ _READONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-tri
 def example_text(rootless: bool = False) -> str:
     """Write the config.json of `spec`, or of `spec --rootless` for the user who asks, as runc lays it out."""
     config = rootless_config(posix.geteuid(), posix.getegid()) if rootless else example_config()
-    return dump_indented(config)
+    return dump_indented(config, INDENT)
 
 
 def example_config(cgroup_namespace: bool = True) -> dict[str, Any]:
@@ -103,18 +104,6 @@ def rootless_config(uid: int, gid: int, cgroup_namespace: bool = True) -> dict[s
         "readonlyPaths": old["readonlyPaths"],
     }
     return config
-
-
-def dump_indented(value: object, indent: str = "") -> str:
-    """Write decoded JSON the way that Go's MarshalIndent does with tabs, without a newline at the end."""
-    deeper = indent + "\t"
-    if isinstance(value, dict) and value:
-        lines = [f"{deeper}{quote(key)}: {dump_indented(element, deeper)}" for key, element in value.items()]
-        return "{\n" + ",\n".join(lines) + f"\n{indent}}}"
-    if isinstance(value, list) and value:
-        lines = [deeper + dump_indented(element, deeper) for element in value]
-        return "[\n" + ",\n".join(lines) + f"\n{indent}]"
-    return dumps(value)
 
 
 def _mount(destination: str, kind: str, source: str, options: tuple[str, ...]) -> dict[str, Any]:

@@ -1,17 +1,17 @@
-"""JSON text in and out, stricter than the json module and without importing it (json costs 7 ms of start-up).
+"""Reading JSON, stricter than the json module and without importing it (json costs 7 ms of start-up).
 
 Refused, because two readers of the same file could understand different things, or because no system call
 could take it: a key twice in one object, NaN and Infinity, numbers beyond a double, half a surrogate pair,
 NUL, anything after the value, bytes that are not UTF-8, more than `MAX_DEPTH` levels or `MAX_BYTES`.
 
-The scanner and the encoder are those of CPython's `_json`; a cut-off text is named as Go's decoder names it.
+The scanner is that of CPython's `_json`; a cut-off text is named as Go's decoder names it.
 
-See RFC 8259, RFC 7493 (I-JSON).
+See RFC 8259, RFC 7493 (I-JSON); trace/json_lines.py writes JSON.
 """
 
 from __future__ import annotations
 
-from _json import encode_basestring_ascii, make_encoder, make_scanner
+from _json import encode_basestring_ascii, make_scanner
 
 from minicontainer.errors import SpecError
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 def loads(raw: bytes | str, limit: int = MAX_BYTES, ours: bool = False) -> object:
     """Parse one JSON value of at most `limit` bytes (of characters, for a str); raises SpecError.
 
-    `ours` says that `dumps` wrote the text: halves of surrogate pairs are kept, because they stand for the
-    bytes of a path that is not UTF-8, as posix.getcwd() gives it.
+    `ours` says that we wrote the text ourselves: halves of surrogate pairs are kept, because they stand for
+    the bytes of a path that is not UTF-8, as posix.getcwd() gives it.
     """
     if len(raw) > limit:
         raise SpecError("", f"the JSON text is larger than {limit} bytes")
@@ -38,14 +38,6 @@ def loads(raw: bytes | str, limit: int = MAX_BYTES, ours: bool = False) -> objec
     if not ours and ("\\u0000" in text or "\\ud" in text or "\\uD" in text):
         _refuse_odd_characters(value, "")
     return value
-
-
-def dumps(value: object) -> str:
-    """Write a value (None, bool, int, float, str, list, dict) as compact ASCII; keys keep their order.
-
-    Raises ValueError for NaN and Infinity, TypeError for any other type.
-    """
-    return "".join(_encode(value, 0))
 
 
 def quote(text: str) -> str:
@@ -77,7 +69,7 @@ def _scan(text: str) -> object:
 
 
 def _scan_with_words(text: str, start: int) -> tuple[Any, int]:
-    """Scan; the scanner can name an error only once json.decoder is there, which is imported then and not before."""
+    """Scan. The scanner needs json.decoder to name an error, which is imported then and not before."""
     try:
         return _scan_once(text, start)
     except SystemError:
@@ -186,10 +178,6 @@ def _constant(name: str) -> float:
     raise SpecError("", f"invalid JSON: {name} is not a number that JSON knows")
 
 
-def _unsupported(value: object) -> object:
-    raise TypeError(f"{type(value).__name__} has no JSON form")
-
-
 class _Rules:
     """What CPython's scanner asks its JSONDecoder for."""
 
@@ -205,4 +193,3 @@ _BLANK = " \t\r\n"
 _HEXADECIMAL = "0123456789abcdefABCDEF"
 _UNFINISHED = ("true", "false", "null", "-", ".", "e-", "e+", "E-", "E+")
 _scan_once = make_scanner(_Rules)  # type: ignore[arg-type] # any object with these attributes will do
-_encode = make_encoder(None, _unsupported, encode_basestring_ascii, None, ":", ",", False, False, False)

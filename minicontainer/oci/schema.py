@@ -55,7 +55,6 @@ NOT_EMPTY = Spelling("a path", bool)
 ID = Integer(0, 2**32 - 2)  # 2**32 - 1 is -1: "leave it as it is" for setuid and chown
 ID_OR_NULL = Integer(0, 2**32 - 2, nullable=True)
 INT32 = Integer(-(2**31), 2**31 - 1)
-UINT32 = Integer(0, 2**32 - 1)
 UINT32_OR_NULL = Integer(0, 2**32 - 1, nullable=True)
 UINT64 = Integer(0, 2**64 - 1)
 ERRNO = Integer(0, 2**16 - 1, nullable=True)  # what a seccomp filter can return

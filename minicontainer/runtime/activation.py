@@ -17,7 +17,7 @@ INSIDE = "/run/notify/notify.sock"
 
 def pass_on_activation(plan: InitPlan) -> None:
     """Let the container's program see the sockets that our caller's environment names."""
-    variables: dict[bytes, bytes] = posix.environ  # type: ignore[assignment]
+    variables: dict[bytes, bytes] = posix.environ
     listening = variables.get(b"LISTEN_FDS", b"").decode()
     if listening.isdigit() and int(listening) > 0:
         plan.process.env = [*plan.process.env, f"LISTEN_FDS={listening}", "LISTEN_PID=1"]

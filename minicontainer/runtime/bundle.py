@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import posix
 
-from minicontainer.errors import SpecError
+from minicontainer.errors import SpecError, Unsupported
 from minicontainer.linux.paths import O_PATH
-from minicontainer.oci.check import check_config
+from minicontainer.oci.check import check_config, unknown_capabilities
 from minicontainer.oci.json_text import loads
-from minicontainer.oci.sysctls import check_sysctls
 from minicontainer.runtime.container import read_file
-from minicontainer.runtime.labels import check_labels
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,6 +19,7 @@ if TYPE_CHECKING:
 
 LONGEST_CONFIG = 16 << 20
 PRIVATE_KINDS = ("network", "ipc", "uts")
+NOT_SUPPORTED = ("intelRdt", "netDevices")
 NS_NAMES = {"network": "net", "ipc": "ipc", "uts": "uts"}
 
 
@@ -50,21 +49,32 @@ def load_config(bundle: str) -> tuple[dict[str, Any], bytes]:
     config: Any = loads(raw, LONGEST_CONFIG)
     check_config(config)
     check_against_machine(config)
+    if unknown := unknown_capabilities(config):
+        from minicontainer.runtime.log import warn
+
+        warn(f"ignoring capabilities that no kernel knows: {', '.join(unknown)}")
     return config, raw
 
 
 def check_against_machine(config: dict[str, Any]) -> None:
-    """Refuse what this kernel cannot give, before anything is made."""
+    """Refuse what this kernel, or this runtime, cannot give, before anything is made."""
     process, linux = config.get("process") or {}, config.get("linux") or {}
-    check_labels(
-        process.get("apparmorProfile") or "", process.get("selinuxLabel") or "", linux.get("mountLabel") or ""
-    )
+    for name in NOT_SUPPORTED:
+        if linux.get(name):
+            raise Unsupported(f"linux.{name}: this runtime does not support it")
+    labels = [process.get("apparmorProfile"), process.get("selinuxLabel"), linux.get("mountLabel")]
+    if any(labels):
+        from minicontainer.runtime.labels import check_labels
+
+        check_labels(*[label or "" for label in labels])
     if linux.get("sysctl"):
+        from minicontainer.oci.sysctls import check_sysctls
+
         check_sysctls(linux["sysctl"], private_namespaces(linux.get("namespaces") or []))
 
 
 def private_namespaces(namespaces: list[dict[str, Any]]) -> list[str]:
-    """List the kinds of namespaces that are not the host's; one joined by path counts if it really is another."""
+    """List the kinds of namespaces that are not the host's; one joined by path counts if it is another."""
     private = []
     for namespace in namespaces:
         kind, path = namespace["type"], namespace.get("path")

@@ -18,48 +18,12 @@ import posix
 from minicontainer.errors import Conflict, KernelError, NotFound
 from minicontainer.linux import cgroups
 from minicontainer.linux.cgroups import has_control, open_group, read_control, write_control
-from minicontainer.runtime.cgroup_limits import apply_resources, enable_controllers, require_controllers
-from minicontainer.runtime.cgroup_paths import (
-    DEFAULT_PARENT,
-    GONE,
-    cgroup_path,
-    open_path,
-    root,
-    whole_path,
-)
-from minicontainer.runtime.cgroup_processes import (
-    freeze,
-    group_for_exec,
-    groups_in,
-    is_frozen,
-    kill_group,
-    processes,
-    thaw,
-    wait_until_empty,
-)
-from minicontainer.runtime.resources import controllers_needed
+from minicontainer.runtime.cgroup_paths import DEFAULT_PARENT, GONE, open_path, root, whole_path
 from minicontainer.trace.events import step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-
-__all__ = [
-    "Group",
-    "apply_resources",
-    "cgroup_path",
-    "create_group",
-    "freeze",
-    "group_for_exec",
-    "is_frozen",
-    "kill_group",
-    "open_existing",
-    "planned_groups",
-    "processes",
-    "remove_group",
-    "thaw",
-    "wait_until_empty",
-]
 
 AGAIN = 16  # how often a parent that somebody removes at this moment is made again
 NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -106,8 +70,7 @@ def create_group(path: str | None, resources: dict[str, Any], required: bool = F
     group is `required`. Raises Unsupported for a controller that is not there, before anything is made, and
     Conflict for a group that has processes already.
     """
-    needed = controllers_needed(resources)
-    require_controllers(needed)
+    needed = demand_controllers(resources)
     if not path or root() is None:
         return None
     try:
@@ -119,12 +82,27 @@ def create_group(path: str | None, resources: dict[str, Any], required: bool = F
     try:
         if path not in group.made:
             refuse_in_use(group)
-        enable_controllers(path, needed)
+        if needed:
+            from minicontainer.runtime.cgroup_limits import enable_controllers
+
+            enable_controllers(path, needed)
     except BaseException:
         group.close()
         remove_made(group.made)
         raise
     return group
+
+
+def demand_controllers(resources: dict[str, Any]) -> set[str]:
+    """Name the controllers that the limits need. Raises Unsupported for one that is not there."""
+    if not resources.keys() - {"devices"}:
+        return set()  # device rules need no controller: they are a program
+    from minicontainer.runtime.cgroup_limits import require_controllers
+    from minicontainer.runtime.resources import controllers_needed
+
+    needed = controllers_needed(resources)
+    require_controllers(needed)
+    return needed
 
 
 def open_existing(path: str) -> Group:
@@ -183,6 +161,8 @@ def enter_or_make(parent: int, name: str, walked: str, made: list[str]) -> int:
 
 def refuse_in_use(group: Group) -> None:
     """Refuse a group that was there before and is not empty: delete would kill what is not ours."""
+    from minicontainer.runtime.cgroup_processes import is_frozen, processes
+
     inside = processes(group.path)
     if inside:
         raise Conflict(f"container's cgroup is not empty: {len(inside)} process(es) found")
@@ -196,6 +176,8 @@ def refuse_in_use(group: Group) -> None:
 @step
 def remove_group(path: str | None, made: list[str], seconds: float = 10.0) -> None:
     """Remove the container's cgroup, and those above it that were made for it and are not used by others.
+
+    cgroups(7)
 
     Works any number of times. Groups that the container made in its own are removed first. Waits until the
     last process has ended; raises Conflict when one has not after `seconds`. A group that was there before
@@ -215,6 +197,8 @@ def remove_tree(path: str, seconds: float) -> None:
     """Remove a group: at once where that is possible, else after its processes and the groups below."""
     if remove_one(path):
         return
+    from minicontainer.runtime.cgroup_processes import groups_in, processes, wait_until_empty
+
     if not wait_until_empty(path, seconds):
         raise Conflict(f"cgroup {path} still has processes: {processes(path)}")
     for group in reversed(groups_in(path)):

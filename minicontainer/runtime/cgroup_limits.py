@@ -69,7 +69,9 @@ def enable_controllers(path: str, needed: Iterable[str]) -> None:
 
 @step
 def apply_resources(group: Group, resources: dict[str, Any], update: bool = False) -> None:
-    """Write the limits into the files of the cgroup.
+    """Set the cgroup's limits: numbers in its files, and for devices a small program in the kernel.
+
+    cgroups(7), bpf(2)
 
     For a new group before anything runs in it; with `update` what is not said stays as it is. Raises
     SpecError, Unsupported for a controller that is not there, KernelError for a value that the kernel

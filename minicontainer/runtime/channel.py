@@ -10,9 +10,7 @@
       |  <---------------------------- READY  |  waits: for `start`, or in `run` for GO
       |  GO (run only) ---------------------> |  startContainer hooks, execve closes the pipe
 
-FAILED and a line of JSON may come at any time. The end of a pipe is the other side's death: nobody waits for
-ever.
-
+FAILED and a line of JSON may come at any time. The end of a pipe is the other side's death: no endless wait.
 See runtime-spec, runtime.md "Lifecycle"; pipe(7).
 """
 
@@ -83,7 +81,7 @@ FAMILY = {"Error": Error, "SpecError": SpecError, "Unsupported": Unsupported, "R
 
 
 def failure_report(problem: BaseException) -> bytes:
-    """Write a failure so that the other side can raise it as its own: numbers and names, no text is made here."""
+    """Write a failure so that the other side can raise it: numbers and names, no text is made here."""
     told: dict[str, object] = {"step": steps[-1] if steps else ""}
     if isinstance(problem, KernelError):
         shown = [len(value) if isinstance(value, bytes) else value for value in problem.arguments]
@@ -91,7 +89,8 @@ def failure_report(problem: BaseException) -> bytes:
     elif isinstance(problem, Error):
         told.update(kind=type(problem).__name__, message=problem.message, hint=problem.hint)
     elif isinstance(problem, OSError):
-        told.update(call=str(problem.filename or "call"), errno=problem.errno, arguments=[])
+        what = problem.filename or "the container's first process"
+        told.update(kind="Error", message=f"{what}: {posix.strerror(problem.errno or 0)}", hint="")
     else:
         told.update(kind="Bug", message=f"{type(problem).__name__}: {problem}")
     return FAILED + dumps(told).encode()

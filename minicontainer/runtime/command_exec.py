@@ -6,7 +6,7 @@ See runc(8) "exec".
 from __future__ import annotations
 
 from minicontainer.errors import SpecError
-from minicontainer.runtime.command_start import absolute_path, preserved
+from minicontainer.runtime.caller import absolute_path, preserved
 from minicontainer.runtime.container import open_container
 from minicontainer.runtime.execute import ExecRequest, execute, process_file
 from minicontainer.runtime.foreground import Terminal, forward_signals, wait_for_end
@@ -29,6 +29,7 @@ def exec_command(line: CommandLine) -> int:
     request.ignore_paused = options["ignore-paused"]
     request.console_socket = options["console-socket"]
     request.pid_file = absolute_path(options["pid-file"])
+    request.pidfd_socket = options["pidfd-socket"]
     request.preserve_fds = preserved(options["preserve-fds"])
     request.cgroup = options["cgroup"]
     terminal = None if request.detach or request.console_socket else Terminal()
@@ -50,9 +51,9 @@ def process_of(line: CommandLine) -> dict[str, Any]:
     else:
         process = dict(open_container(line.settings["root"], line.operands[0]).config().get("process") or {})
         process["terminal"] = False
-        if len(line.operands) < 2:
-            raise SpecError("process.args", "a program is needed: exec ID PROGRAM [ARGUMENT...]")
         process["args"] = line.operands[1:]
+        if not process["args"]:
+            raise SpecError("process.args", "a program is needed: exec ID PROGRAM [ARGUMENT...]")
     process = adjusted(process, options)
     if options.get("user"):
         process["user"] = user_of(options["user"])
@@ -82,7 +83,7 @@ def adjusted(process: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]
 
 
 def with_capabilities(sets: dict[str, Any], names: list[str]) -> dict[str, Any]:
-    """Add capabilities to the sets that a program of this container gets; ambient only where inheritable holds them."""
+    """Add capabilities to the sets that a program here gets; ambient only where inheritable holds them."""
     added = {
         kind: sorted({*(sets.get(kind) or []), *names}) for kind in ("bounding", "effective", "permitted")
     }

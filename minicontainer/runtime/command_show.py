@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import posix
 
-from minicontainer.errors import Conflict, Error, NotFound
-from minicontainer.runtime.cgroup import processes
+from minicontainer.errors import Conflict, Error
+from minicontainer.runtime.cgroup_processes import processes
 from minicontainer.runtime.container import RESERVED, STOPPED, Container, open_container
-from minicontainer.runtime.lifecycle import oci_state
+from minicontainer.runtime.status import oci_state
+from minicontainer.trace.json_lines import dump_indented, dumps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from minicontainer.runtime.options import CommandLine
+
+INDENT = "  "
 
 
 def say(text: str) -> None:
@@ -31,25 +34,12 @@ def say(text: str) -> None:
 def state_command(line: CommandLine) -> int:
     """Print the state of a container as JSON."""
     container = open_container(line.settings["root"], line.operands[0])
-    say(pretty(oci_state(container, container.status())) + "\n")
+    say(dump_indented(oci_state(container, container.status()), INDENT) + "\n")
     return 0
-
-
-def pretty(value: object, indent: str = "") -> str:
-    """Write JSON for people, as the specification's examples look."""
-    from minicontainer.trace.json_lines import dumps
-
-    if not isinstance(value, dict) or not value:
-        return dumps(value)
-    inner = indent + "  "
-    lines = [f"{inner}{dumps(key)}: {pretty(item, inner)}" for key, item in value.items()]
-    return "{\n" + ",\n".join(lines) + f"\n{indent}}}"
 
 
 def list_command(line: CommandLine) -> int:
     """List all containers; a broken one is named, and hides no other."""
-    from minicontainer.trace.json_lines import dumps
-
     states = [state_of(line.settings["root"], name) for name in identifiers(line.settings["root"])]
     if line.options["quiet"]:
         say("".join([f"{state['id']}\n" for state in states]))
@@ -76,8 +66,6 @@ def state_of(root: str, identifier: str) -> dict[str, Any]:
     try:
         container = open_container(root, identifier)
         return oci_state(container, container.status())
-    except NotFound:
-        return {"id": identifier, "pid": 0, "status": "broken", "bundle": "", "created": "", "owner": ""}
     except (Error, KeyError, TypeError, ValueError):
         return {"id": identifier, "pid": 0, "status": "broken", "bundle": "", "created": "", "owner": ""}
 
@@ -142,7 +130,7 @@ def features_command(_line: CommandLine) -> int:
     """Print what this runtime can do, as features.md has it."""
     from minicontainer.runtime.features import features
 
-    say(pretty(features()) + "\n")
+    say(dump_indented(features(), INDENT) + "\n")
     return 0
 
 

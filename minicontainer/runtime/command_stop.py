@@ -10,7 +10,7 @@ import errno
 
 from minicontainer.errors import Conflict, Error, KernelError
 from minicontainer.linux.process import kill, pidfd_send_signal
-from minicontainer.runtime.cgroup import freeze, is_frozen, kill_group, processes, thaw
+from minicontainer.runtime.cgroup_processes import freeze, is_frozen, kill_group, processes, thaw
 from minicontainer.runtime.container import CREATED, RUNNING, STOPPED, Container, open_container
 from minicontainer.runtime.destroy import delete, owns_cgroup
 
@@ -29,7 +29,7 @@ def signal_number(text: str) -> int:
             return int(name)
     elif name[:5] in ("RTMIN", "RTMAX"):
         rest = name[5:] or "+0"
-        base = _signal.SIGRTMIN if name[:5] == "RTMIN" else _signal.SIGRTMAX
+        base: int = _signal.SIGRTMIN if name[:5] == "RTMIN" else _signal.SIGRTMAX
         if (
             rest[0] in "+-"
             and rest[1:].isdigit()

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import posix
 
-from minicontainer.errors import Conflict, SpecError
+from minicontainer.errors import Conflict, SpecError, Unsupported
 from minicontainer.oci.check import check_resources
 from minicontainer.oci.json_text import loads
-from minicontainer.runtime.cgroup import apply_resources, open_existing
+from minicontainer.runtime.cgroup import open_existing
+from minicontainer.runtime.cgroup_limits import apply_resources
 from minicontainer.runtime.container import STOPPED, open_container, read_file
+from minicontainer.runtime.log import warn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +38,9 @@ MEMBERS = {
     "memory-swap": ("memory", "swap", "bytes"),
     "pids-limit": ("pids", "limit", "number"),
 }
-UNITS = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+SCHEMAS = ("l3-cache-schema", "mem-bw-schema")
+OBSOLETE = ("kernel-memory", "kernel-memory-tcp")
+UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
 
 
 def update_command(line: CommandLine) -> int:
@@ -51,6 +55,10 @@ def update_command(line: CommandLine) -> int:
         raise Conflict(f"container {container.identifier} has no cgroup: its limits cannot be changed")
     group = open_existing(path)
     try:
+        if container.record.get("scope"):
+            from minicontainer.runtime.scope import update_scope
+
+            update_scope(container, group, resources)
         apply_resources(group, resources, update=True)
     finally:
         group.close()
@@ -62,6 +70,12 @@ def resources_of(options: dict[str, Any]) -> dict[str, Any]:
     if options["resources"]:
         raw = read_input() if options["resources"] == "-" else read_file(options["resources"])
         return loads(raw)  # type: ignore[return-value]
+    for option in SCHEMAS:
+        if options[option]:
+            raise Unsupported(f"--{option}: this runtime does not support Intel RDT")
+    for option in OBSOLETE:
+        if options[option]:
+            warn(f"--{option} is ignored: cgroup v2 has no such limit")
     resources: dict[str, Any] = {}
     for option, (part, member, form) in MEMBERS.items():
         if options[option]:
@@ -78,13 +92,15 @@ def read_input() -> bytes:
 
 
 def read_value(option: str, text: str, form: str) -> int | str:
-    """Read an option's value: text, a number, or bytes with a unit (64m). Raises SpecError."""
+    """Read an option's value: text, a number, or bytes with a unit (64m, 1.5GiB). Raises SpecError."""
     if form == "text":
         return text
-    unit = 1
-    digits = text.lower()
-    if form == "bytes" and digits[-1:] in UNITS:
-        unit, digits = UNITS[digits[-1]], digits[:-1]
-    if not digits.lstrip("-").isdigit():
-        raise SpecError(f"--{option}", f'"{text}" is not a number')
-    return int(digits) * unit
+    if text.removeprefix("-").isdecimal():
+        return int(text)
+    if form == "bytes":
+        number = text.lower().removesuffix("b").removesuffix("i")
+        unit = number[-1:] if number[-1:] in UNITS else ""
+        digits = number.removesuffix(unit).rstrip(" ")
+        if digits.replace(".", "", 1).isdecimal() and digits[0] != ".":
+            return int(float(digits) * UNITS[unit])
+    raise SpecError(f"--{option}", f'"{text}" is not a number')

@@ -1,7 +1,6 @@
 """The container's terminal: made on the container's own devpts, its master handed to the caller.
 
-    caller (conmon, shim)  <--- console socket: master ---  first process  --- slave ---> 0, 1, 2,
-    /dev/console
+    caller (conmon, shim)  <-- console socket: master --  first process  -- slave --> 0, 1, 2, /dev/console
 
 Implements runtime-spec, config.md "terminal", "consoleSize"; runc's docs/terminals.md; see pty(7), unix(7).
 """
@@ -20,6 +19,7 @@ from minicontainer.linux.terminals import (
     take_terminal,
 )
 from minicontainer.runtime.devices import console_target
+from minicontainer.runtime.identity import STANDARD_STREAMS
 from minicontainer.runtime.mounting import attach, copy_of_tree
 from minicontainer.trace.events import step
 
@@ -66,7 +66,7 @@ def hand_over_terminal(root: int, process: ProcessPlan, socket: int) -> int:
 def use_terminal(slave: int) -> None:
     """Make the terminal this session's own, and its standard streams."""
     take_terminal(slave)
-    for stream in (0, 1, 2):
+    for stream in STANDARD_STREAMS:
         posix.dup2(slave, stream)
-    if slave > 2:
+    if slave not in STANDARD_STREAMS:
         posix.close(slave)

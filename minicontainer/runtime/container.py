@@ -1,8 +1,8 @@
-"""A container as the disk and the kernel know it: one directory of files, and what the kernel says of its process.
+"""A container as disk and kernel know it: one directory of files, and what the kernel says of its process.
 
     <state root>/<id>/state.json    written before the first side effect, then again when the process is known
-                      config.json   the configuration as it was at `create`; later changes in the bundle do
-                      not count start         a FIFO: the first process reads it while it waits to be started
+                      config.json   the configuration as it was at `create`; later changes do not count
+                      start         a FIFO: the first process reads it while it waits to be started
                       result        a FIFO: what goes wrong between `start` and execve
 
 The status is never stored: a process that reads `start` is `created`; one that lives and does not, is
@@ -76,7 +76,7 @@ class Container:
             self.lock = -1
 
     def save(self, **changes: object) -> None:
-        """Write state.json anew: beside the old one, then renamed over it, so that a reader sees one or the other."""
+        """Write state.json beside the old one, then rename it, so that a reader sees one or the other."""
         self.record.update(changes)
         write_file(f"{self.path}/state.json.new", dumps(self.record).encode())
         posix.rename(f"{self.path}/state.json.new", f"{self.path}/state.json")
@@ -136,14 +136,14 @@ class Container:
         if self.is_waiting():
             return CREATED
         if self.record.get("cgroup"):
-            from minicontainer.runtime.cgroup import is_frozen
+            from minicontainer.runtime.cgroup_processes import is_frozen
 
             if is_frozen(self.record["cgroup"]):
                 return PAUSED
         return RUNNING
 
     def open_process(self) -> int:
-        """Open a handle to the first process, proven to be the recorded one. Raises Conflict when it is gone."""
+        """Open a handle to the first process, proven to be the recorded one. Conflict when it is gone."""
         try:
             handle = pidfd_open(self.pid, 0)
         except KernelError:
@@ -172,7 +172,7 @@ def creator_lives(record: dict[str, Any]) -> bool:
 
 
 def make_private_directories(path: str) -> None:
-    """Make a directory and its parents; ours is not for other users to list."""
+    """Make a directory and its parents, which other users may pass through but not list."""
     try:
         posix.mkdir(path, 0o711)
     except FileExistsError:
@@ -188,10 +188,56 @@ def write_file(path: str, content: bytes) -> None:
         path, posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC | posix.O_CLOEXEC | posix.O_NOFOLLOW, 0o600
     )
     try:
-        while content:
-            content = content[posix.write(fd, content) :]
+        write_all(fd, content)
     finally:
         posix.close(fd)
+
+
+def write_at_once(path: str, content: bytes) -> None:
+    """Write a file that gets its name when it is whole: killed before, we leave nothing that nobody knows of.
+
+    open(2) "O_TMPFILE"
+    """
+    folder, _, name = path.rpartition("/")
+    try:
+        fd = posix.open(folder or ".", posix.O_WRONLY | posix.O_TMPFILE | posix.O_CLOEXEC, 0o600)
+    except OSError as problem:
+        if problem.errno not in (errno.EOPNOTSUPP, errno.EISDIR):
+            raise
+        write_file(f"{folder or '.'}/.{name}", content)  # a file system without files that have no name
+        posix.rename(f"{folder or '.'}/.{name}", path)
+        return
+    try:
+        write_all(fd, content)
+        give_name(fd, path)
+    finally:
+        posix.close(fd)
+
+
+def give_name(fd: int, path: str) -> None:
+    """Link a file that has no name into its place; what had the name before loses it."""
+    while True:
+        try:
+            # With a descriptor given, though the path needs none: without one Python calls link(2).
+            posix.link(f"/proc/self/fd/{fd}", path, src_dir_fd=fd, follow_symlinks=True)
+        except FileExistsError:
+            remove_file(path)
+        else:
+            return
+
+
+def write_all(fd: int, content: bytes) -> None:
+    """Write until all of it is written."""
+    while content:
+        content = content[posix.write(fd, content) :]
+
+
+def remove_file(path: str) -> None:
+    """Remove a file that may be gone already."""
+    try:
+        posix.unlink(path)
+    except FileNotFoundError:
+        return
 
 
 def read_file(path: str) -> bytes:

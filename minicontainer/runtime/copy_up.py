@@ -1,4 +1,4 @@
-"""tmpcopyup: what a tmpfs hides is copied into it first, so that the directory looks as before and can be written.
+"""tmpcopyup: what a tmpfs hides is copied into it first: the directory looks as before and can be written.
 
 Everything is kept: owners, modes, times, links (also several names of one file), devices and extended
 attributes. Only descriptors are followed, so that nothing in the image can lead the copy out of the
@@ -12,6 +12,7 @@ from __future__ import annotations
 import posix
 
 from minicontainer.linux.paths import (
+    AT_SYMLINK_NOFOLLOW,
     O_CLOEXEC,
     O_DIRECTORY,
     O_NOFOLLOW,
@@ -19,7 +20,15 @@ from minicontainer.linux.paths import (
     S_IFLNK,
     S_IFMT,
     S_IFREG,
+    fchmod,
+    fchown,
+    fchownat,
+    fsetxattr,
+    linkat,
+    mkdirat,
+    mknodat,
     openat2,
+    symlinkat,
 )
 
 CHUNK = 1 << 20
@@ -46,7 +55,7 @@ def copy_directory(
         status = posix.stat(name, dir_fd=source, follow_symlinks=False)
         known = copied.get((status.st_dev, status.st_ino))
         if known is not None:
-            posix.link(known, name, src_dir_fd=top, dst_dir_fd=target, follow_symlinks=False)
+            linkat(top, known, target, name, 0)
             continue
         kind = status.st_mode & S_IFMT
         if status.st_nlink > 1 and kind != S_IFDIR:
@@ -56,18 +65,18 @@ def copy_directory(
         elif kind == S_IFREG:
             copy_file(source, target, name)
         elif kind == S_IFLNK:
-            posix.symlink(posix.readlink(name, dir_fd=source), name, dir_fd=target)
-            posix.chown(name, status.st_uid, status.st_gid, dir_fd=target, follow_symlinks=False)
+            symlinkat(posix.readlink(name, dir_fd=source), target, name)
+            fchownat(target, name, status.st_uid, status.st_gid, AT_SYMLINK_NOFOLLOW)
         else:
-            posix.mknod(name, status.st_mode, status.st_rdev, dir_fd=target)
-            posix.chown(name, status.st_uid, status.st_gid, dir_fd=target, follow_symlinks=False)
+            mknodat(target, name, status.st_mode, status.st_rdev)
+            fchownat(target, name, status.st_uid, status.st_gid, AT_SYMLINK_NOFOLLOW)
 
 
 def copy_subdirectory(
     source: int, target: int, name: str, copied: dict[tuple[int, int], str], top: int, where: str
 ) -> None:
     """Copy one directory below."""
-    posix.mkdir(name, 0o700, dir_fd=target)
+    mkdirat(target, name, 0o700)
     flags = posix.O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC
     inner_source = posix.open(name, flags, dir_fd=source)
     inner_target = posix.open(name, flags, dir_fd=target)
@@ -97,8 +106,8 @@ def copy_file(source: int, target: int, name: str) -> None:
 def copy_attributes(source: int, target: int) -> None:
     """Copy owner, mode, extended attributes and times, in the order in which none undoes another."""
     status = posix.fstat(source)
-    posix.fchown(target, status.st_uid, status.st_gid)
-    posix.fchmod(target, status.st_mode & 0o7777)
+    fchown(target, status.st_uid, status.st_gid)
+    fchmod(target, status.st_mode & 0o7777)
     for name in posix.listxattr(source):
-        posix.setxattr(target, name, posix.getxattr(source, name))
+        fsetxattr(target, name, posix.getxattr(source, name))
     posix.utime(target, ns=(status.st_atime_ns, status.st_mtime_ns))

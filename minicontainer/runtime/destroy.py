@@ -16,10 +16,10 @@ import time
 
 from minicontainer.errors import Conflict, Error, KernelError, NotFound
 from minicontainer.linux.process import pidfd_send_signal
-from minicontainer.runtime.cgroup import kill_group, processes, remove_group
+from minicontainer.runtime.cgroup import remove_group
 from minicontainer.runtime.cgroup_paths import cgroup_path
-from minicontainer.runtime.container import STOPPED, Container
-from minicontainer.runtime.hooks import run_hooks
+from minicontainer.runtime.cgroup_processes import kill_group, processes
+from minicontainer.runtime.container import STOPPED, Container, remove_file
 from minicontainer.trace.events import step
 
 SIGKILL = 9
@@ -30,6 +30,11 @@ SLICE = 200  # milliseconds between two looks at the cgroup, when it takes long
 def clear(container: Container) -> None:
     """Remove everything that belongs to a container; it need not be whole, nor there at all."""
     end_processes(container)
+    clear_rest(container)
+
+
+def clear_rest(container: Container) -> None:
+    """Remove what is left of a container whose processes have ended."""
     if container.record.get("cgroup"):
         remove_cgroup(container)
     forget(container)
@@ -37,7 +42,7 @@ def clear(container: Container) -> None:
 
 @step
 def end_processes(container: Container) -> None:
-    """Kill what still runs in the container, and wait until the kernel has buried it.
+    """Make sure that nothing of the container runs any more, whoever was started in it.
 
     cgroups(7) "cgroup.kill", pidfd_open(2)
     """
@@ -78,20 +83,21 @@ def wait_for_end(container: Container, handle: int) -> None:
 
 
 def owns_cgroup(container: Container) -> bool:
-    """Tell whether what runs in the cgroup is the container's, and not somebody's whose cgroup was merely named.
+    """Tell whether what runs in the cgroup is the container's, not somebody's whose cgroup was merely named.
 
     It is when the group was missing before, or once `create` has found it empty and put a process into it.
     """
     return bool(container.pid) or container.record["cgroup"] in (container.record.get("cgroupsMade") or [])
 
 
-@step
 def remove_cgroup(container: Container) -> None:
-    """Remove the container's cgroup, and the parents that were made for it if they are empty.
+    """Remove the container's cgroup; one that systemd has made is its to remove."""
+    path, made = container.record["cgroup"], container.record.get("cgroupsMade") or []
+    if container.record.get("scope"):
+        from minicontainer.runtime.scope import stop_scope
 
-    cgroups(7)
-    """
-    remove_group(container.record["cgroup"], container.record.get("cgroupsMade") or [])
+        made = [] if stop_scope(container) else [path]
+    remove_group(path, made)
 
 
 def forget(container: Container) -> None:
@@ -108,14 +114,6 @@ def forget(container: Container) -> None:
         return
 
 
-def remove_file(path: str) -> None:
-    """Remove a file that may be gone already."""
-    try:
-        posix.unlink(path)
-    except FileNotFoundError:
-        return
-
-
 def run_poststop(container: Container) -> None:
     """Run the poststop hooks; one that fails is logged by the caller's log and does not stop the others."""
     try:
@@ -125,8 +123,9 @@ def run_poststop(container: Container) -> None:
     hooks = (config.get("hooks") or {}).get("poststop")
     if not hooks:
         return
-    from minicontainer.runtime.lifecycle import oci_state
+    from minicontainer.runtime.hooks import run_hooks
     from minicontainer.runtime.log import warn
+    from minicontainer.runtime.status import oci_state
 
     for hook in hooks:
         try:
@@ -156,13 +155,17 @@ def delete(root: str, identifier: str, force: bool) -> None:
 
 
 def recover_record(container: Container) -> None:
-    """Replace a damaged record by what follows from the id and the configuration: the cgroup, if it is there."""
+    """Replace a damaged record by what id and configuration tell: the cgroup, if it is there."""
     try:
         config = container.config()
     except (OSError, Error):
         config = {}
-    path = cgroup_path(config, container.identifier, False)
+    asked = (config.get("linux") or {}).get("cgroupsPath") or ""
+    systemd = asked.count(":") == len("::") and "/" not in asked
+    path = cgroup_path(config, container.identifier, systemd)
     container.record = {"cgroup": path, "cgroupsMade": [path]}
+    if systemd:
+        container.record["scope"] = path.rpartition("/")[2]
 
 
 def delete_known(container: Container, force: bool) -> None:
@@ -176,4 +179,4 @@ def delete_known(container: Container, force: bool) -> None:
     # Processes first: hooks of poststop run after the container's program has ended.
     end_processes(container)
     run_poststop(container)
-    clear(container)
+    clear_rest(container)

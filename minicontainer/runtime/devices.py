@@ -13,7 +13,9 @@ import errno
 import posix
 
 from minicontainer.errors import KernelError, Refused
+from minicontainer.linux.cgroups import unlinkat
 from minicontainer.linux.paths import (
+    AT_SYMLINK_NOFOLLOW,
     O_DIRECTORY,
     O_NOFOLLOW,
     O_PATH,
@@ -21,6 +23,8 @@ from minicontainer.linux.paths import (
     S_IFCHR,
     S_IFIFO,
     S_IFMT,
+    S_IFREG,
+    fchownat,
     make_directories,
     make_file,
     mknodat,
@@ -52,7 +56,7 @@ KINDS = {"c": S_IFCHR, "u": S_IFCHR, "b": S_IFBLK, "p": S_IFIFO}
 
 
 def make_default_devices(root: int, listed: list[dict[str, Any]], bind: bool) -> None:
-    """Make the default nodes that the configuration does not list itself, and the links that programs expect."""
+    """Make the default nodes that the configuration does not list, and the links that programs expect."""
     own = [device["path"] for device in listed]
     folder = make_directories(root, "/dev")
     try:
@@ -79,7 +83,7 @@ def make_ptmx(folder: int) -> None:
         if problem.errno == errno.ENOENT:
             symlinkat("pts/ptmx", folder, "ptmx")
             return
-    posix.unlink("ptmx", dir_fd=folder)
+    unlinkat(folder, "ptmx", 0)
     symlinkat("pts/ptmx", folder, "ptmx")
 
 
@@ -88,15 +92,14 @@ def make_listed_devices(root: int, devices: list[dict[str, Any]], bind: bool) ->
     for device in devices:
         path: str = device["path"]
         folder_path, _, name = path.rpartition("/")
-        mode = KINDS[device["type"]] | (
-            device.get("fileMode") if device.get("fileMode") is not None else 0o666
-        )
+        permissions = device.get("fileMode")
+        mode = KINDS[device["type"]] | (0o666 if permissions is None else permissions & 0o7777)
         number = posix.makedev(device.get("major") or 0, device.get("minor") or 0)
         folder = make_directories(root, folder_path)
         try:
             if make_node(folder, name, mode, number, path, bind):
                 owner = (device.get("uid") or 0, device.get("gid") or 0)
-                posix.chown(name, *owner, dir_fd=folder, follow_symlinks=False)
+                fchownat(folder, name, *owner, AT_SYMLINK_NOFOLLOW)
         finally:
             posix.close(folder)
 
@@ -152,7 +155,7 @@ def open_dev(root: int) -> int:
 
 
 def console_target(root: int) -> int:
-    """Open the file onto which the terminal is bound as /dev/console, made if missing and never through a link."""
+    """Open the file onto which the terminal is bound, /dev/console: made if missing, never through a link."""
     posix.close(make_directories(root, "/dev"))
     folder = open_dev(root)
     try:
@@ -164,7 +167,7 @@ def console_target(root: int) -> int:
         target = openat2(folder, "console", O_PATH | O_NOFOLLOW)
     finally:
         posix.close(folder)
-    if posix.fstat(target).st_mode & S_IFMT not in (0o100000, S_IFCHR):
+    if posix.fstat(target).st_mode & S_IFMT not in (S_IFREG, S_IFCHR):
         posix.close(target)
         raise Refused("/dev/console must be a file, it is not an ordinary one")
     return target

@@ -1,47 +1,59 @@
 """events: what a container uses, as JSON lines, and when the kernel killed one of its processes for memory.
 
+    {"type":"stats","id":ID,"data":{...}}    once with --stats, else at every interval
+    {"type":"oom","id":ID}                   at once, whatever the interval
+
+It goes on until the last process of the container's cgroup has ended.
+
 See runc(8) "events"; cgroups(7) "memory.events", <Documentation/admin-guide/cgroup-v2.rst>.
 """
 
 from __future__ import annotations
 
-import posix
-import select
+import re
 import time
+from typing import TYPE_CHECKING
 
-from minicontainer.errors import Conflict, Error
-from minicontainer.runtime.statistics import statistics
+from minicontainer.errors import Conflict, Error, NotFound
+from minicontainer.runtime.command_show import say
+from minicontainer.runtime.statistics import Watch, statistics
 from minicontainer.trace.json_lines import dumps
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minicontainer.runtime.container import Container
 
-UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+UNITS = {
+    "ns": 1e-9, "us": 1e-6, "\u00b5s": 1e-6, "\u03bcs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0,
+}  # fmt: skip
+PART = re.compile("([0-9]+\\.?[0-9]*|\\.[0-9]+)(" + "|".join(UNITS) + ")")
 
 
 def follow_events(container: Container, once: bool, interval: str) -> int:
-    """Print one line of statistics, or one at every interval until the container's first process ends."""
+    """Print one line of statistics, or one at every interval until the container's last process ends."""
+    seconds = duration(interval)
     path = container.record.get("cgroup")
     if not path:
         raise Conflict(f"container {container.identifier} has no cgroup: there are no statistics")
     if once:
         print_event(container, "stats", statistics(path))
         return 0
-    seconds = duration(interval)
-    handle = container.open_process()
-    watch = select.poll()
-    watch.register(handle, select.POLLIN)
-    killed = oom_kills(path)
-    due = time.monotonic() + seconds
-    while not watch.poll(max(0.0, due - time.monotonic()) * 1000):
-        print_event(container, "stats", statistics(path))
-        now = oom_kills(path)
-        if now > killed:
-            print_event(container, "oom", None)
-        killed = now
-        due += seconds
+    with Watch(path) as watch:
+        follow(container, watch, path, seconds)
     return 0
+
+
+def follow(container: Container, watch: Watch, path: str, seconds: float) -> None:
+    """Print what happens, as it happens, and statistics when they are due."""
+    due = time.monotonic() + seconds
+    while (seen := watch.wait(max(0.0, due - time.monotonic()))) != "ended":
+        if seen == "oom":
+            print_event(container, "oom", None)
+            continue
+        try:
+            print_event(container, "stats", statistics(path))
+        except NotFound:
+            return  # it has gone in this moment
+        due = max(due + seconds, time.monotonic())
 
 
 def print_event(container: Container, kind: str, data: object) -> None:
@@ -49,28 +61,13 @@ def print_event(container: Container, kind: str, data: object) -> None:
     event: dict[str, object] = {"type": kind, "id": container.identifier}
     if data is not None:
         event["data"] = data
-    posix.write(1, (dumps(event) + "\n").encode())
-
-
-def oom_kills(path: str) -> int:
-    """Count the processes that the kernel has killed for memory so far; 0 without the memory controller."""
-    from minicontainer.linux.cgroups import find_cgroup2
-
-    try:
-        with open(f"{find_cgroup2()}{path}/memory.events", "rb", buffering=0) as file:
-            for line in file.read().splitlines():
-                name, _, count = line.partition(b" ")
-                if name == b"oom_kill":
-                    return int(count)
-    except FileNotFoundError:
-        return 0
-    return 0
+    say(dumps(event) + "\n")
 
 
 def duration(text: str) -> float:
-    """Read a duration as Go writes it (5s, 500ms), in seconds. Raises Error."""
-    for unit, seconds in UNITS.items():
-        digits = text.removesuffix(unit)
-        if digits != text and digits.replace(".", "", 1).isdigit() and float(digits) > 0:
-            return float(digits) * seconds
-    raise Error(f'invalid interval "{text}"', "write for example 5s or 500ms")
+    """Read a duration as Go writes it (5s, 500ms, 1m30s), in seconds. Raises Error unless it is positive."""
+    parts = PART.findall(text)
+    seconds = sum(float(number) * UNITS[unit] for number, unit in parts)
+    if "".join(number + unit for number, unit in parts) != text or seconds <= 0:
+        raise Error(f'invalid interval "{text}"', "write for example 5s, 500ms or 1m30s")
+    return seconds

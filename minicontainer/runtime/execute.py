@@ -18,15 +18,14 @@ from minicontainer.linux.capabilities import last_capability
 from minicontainer.linux.credentials import setresgid, setresuid, setsid
 from minicontainer.linux.descriptors import keep_only
 from minicontainer.linux.namespaces import CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, KINDS, setns
-from minicontainer.linux.prctl import PR_SET_DUMPABLE, prctl
 from minicontainer.linux.process import CLONE_PARENT, SIGCHLD, clone3, execve, pidfd_open
-from minicontainer.linux.scheduling import numbers_of, sched_setaffinity
-from minicontainer.linux.terminals import connect_to
 from minicontainer.oci.check import check_process
 from minicontainer.oci.json_text import loads
-from minicontainer.runtime.cgroup import group_for_exec
+from minicontainer.runtime.caller import secure_ourselves, tell_caller
+from minicontainer.runtime.cgroup_processes import group_for_exec
 from minicontainer.runtime.channel import (
     FAILED,
+    GO,
     PID,
     READY,
     Channel,
@@ -35,17 +34,22 @@ from minicontainer.runtime.channel import (
     raise_reported,
     with_number,
 )
-from minicontainer.runtime.console import hand_over_terminal, use_terminal
 from minicontainer.runtime.container import PAUSED, RUNNING, Container, open_container, read_file
+from minicontainer.runtime.entering import (
+    close_the_door,
+    close_to_others,
+    drop_groups,
+    expect_go,
+    listens,
+    load_filter,
+    reset_signals,
+)
+from minicontainer.runtime.first_process import FirstProcess, converse, wait_for_program
 from minicontainer.runtime.identity import assume_identity, load_seccomp_filter
-from minicontainer.runtime.init import close_the_door, expect_go, listens, load_filter, reset_signals
-from minicontainer.runtime.labels import check_labels, set_exec_label
-from minicontainer.runtime.lifecycle import secure_ourselves, write_pid_file
 from minicontainer.runtime.limits import set_process_limits
 from minicontainer.runtime.plan import ProcessPlan
 from minicontainer.runtime.program import environment, find_program, open_root
 from minicontainer.runtime.seccomp_cache import compiled_filter
-from minicontainer.runtime.spawn import FirstProcess, converse, drop_groups, wait_for_program
 from minicontainer.trace.events import step, witnesses
 
 TYPE_CHECKING = False
@@ -65,6 +69,7 @@ class ExecRequest:
         "identifier",
         "ignore_paused",
         "pid_file",
+        "pidfd_socket",
         "preserve_fds",
         "process",
         "root",
@@ -77,7 +82,7 @@ class ExecRequest:
         self.detach = False
         self.ignore_paused = False
         self.console_socket = ""
-        self.pid_file = ""
+        self.pid_file = self.pidfd_socket = ""
         self.preserve_fds = 0
         self.cgroup = ""
 
@@ -114,6 +119,8 @@ def execute(request: ExecRequest, terminal: Terminal | None) -> FirstProcess:
     visit = Visit(process, container.open_process(), request.preserve_fds)
     visit.kinds = foreign_namespaces(container.pid)
     if request.console_socket:
+        from minicontainer.linux.terminals import connect_to
+
         visit.console_fd = connect_to(request.console_socket)
     elif process.terminal and terminal:
         visit.console_fd = terminal.open()
@@ -125,8 +132,7 @@ def execute(request: ExecRequest, terminal: Terminal | None) -> FirstProcess:
         set_affinity(first.pid, process.affinity.get("initial"))
         converse(first, lambda: None, lambda number: listener(container, first, number, config))
         set_affinity(first.pid, process.affinity.get("final"))
-        if request.pid_file:
-            write_pid_file(request.pid_file, first.pid)
+        tell_caller(request, first)
         if terminal:
             terminal.receive()
         wait_for_program(first)
@@ -151,7 +157,10 @@ def plan_process(request: ExecRequest, config: dict[str, Any], foreground: bool)
     process = ProcessPlan(request.process)
     if process.umask is None:
         process.umask = ((config.get("process") or {}).get("user") or {}).get("umask")
-    check_labels(process.apparmor, process.selinux, "")
+    if process.apparmor or process.selinux:
+        from minicontainer.runtime.labels import check_labels
+
+        check_labels(process.apparmor, process.selinux, "")
     linux = config.get("linux") or {}
     if linux.get("seccomp"):
         process.seccomp, process.seccomp_flags = compiled_filter(linux["seccomp"], request.root + "/.seccomp")
@@ -164,14 +173,14 @@ def plan_process(request: ExecRequest, config: dict[str, Any], foreground: bool)
 
 def listener(container: Container, first: FirstProcess, number: int, config: dict[str, Any]) -> None:
     """Give the filter's listener to whoever the configuration names."""
-    from minicontainer.runtime.lifecycle import oci_state
     from minicontainer.runtime.seccomp_listener import hand_over_listener
+    from minicontainer.runtime.status import oci_state
 
     hand_over_listener(first, number, oci_state(container, RUNNING), config)
 
 
 def foreign_namespaces(pid: int) -> int:
-    """Say which of a process's namespaces are not ours: entering one's own user namespace is refused by the kernel."""
+    """Say which of a process's namespaces are not ours: nobody may enter his own user namespace again."""
     kinds = 0
     for flag, name in KINDS.values():
         try:
@@ -187,6 +196,8 @@ def foreign_namespaces(pid: int) -> int:
 def set_affinity(pid: int, cpus: str | None) -> None:
     """Let the process run on these processors only."""
     if cpus:
+        from minicontainer.linux.scheduling import numbers_of, sched_setaffinity
+
         sched_setaffinity(pid, numbers_of(cpus))
 
 
@@ -230,7 +241,7 @@ def return_home(home: int) -> None:
 def enter_through_stage(
     visit: Visit, cgroup: int, runtime_end: Channel, visitor_end: Channel
 ) -> FirstProcess:
-    """Enter a user namespace first, in a process of its own: only there it has rights over the other namespaces."""
+    """Enter a user namespace first, in a process of its own: only there are rights over the others."""
     stage, pidfd = clone3(0, SIGCHLD, cgroup)
     if stage == 0:
         be_stage(visit, runtime_end, visitor_end)
@@ -240,6 +251,7 @@ def enter_through_stage(
     posix.waitpid(stage, 0)
     if heard == PID:
         pid = runtime_end.hear_number()
+        runtime_end.say(GO)
         return FirstProcess(pid, pidfd_open(pid, 0), runtime_end)
     if heard == FAILED:
         raise_reported(runtime_end.hear_all())
@@ -265,6 +277,7 @@ def be_stage(visit: Visit, runtime_end: Channel, visitor_end: Channel) -> NoRetu
         visitor_end.say(failure_report(problem))
         posix._exit(1)
     if pid == 0:
+        expect_go(visitor_end)  # or what it says could come before its pid, which the stage tells
         be_visitor(visit, Channel(-1, -1), visitor_end)
     visitor_end.say(with_number(PID, pid))
     posix._exit(0)
@@ -280,7 +293,7 @@ def be_visitor(visit: Visit, runtime_end: Channel, channel: Channel) -> NoReturn
         keep_only(visit.preserve_fds, [channel.reading, channel.writing, *visit.descriptors()])
         if not visit.entered:
             set_process_limits(0, visit.process)
-        prctl(PR_SET_DUMPABLE, 0)
+        close_to_others()
         close_the_door()
         enter_namespaces(visit)
         settle(visit, channel)
@@ -308,9 +321,14 @@ def settle(visit: Visit, channel: Channel) -> None:
     process = visit.process
     if process.terminal:
         root = open_root()
+        from minicontainer.runtime.console import hand_over_terminal, use_terminal
+
         use_terminal(hand_over_terminal(root, process, visit.console_fd))
         posix.close(root)
-    set_exec_label(process.apparmor, process.selinux)
+    if process.apparmor or process.selinux:
+        from minicontainer.runtime.labels import set_exec_label
+
+        set_exec_label(process.apparmor, process.selinux)
 
     def early() -> None:
         if process.seccomp and (not process.no_new_privileges or listens(process)):

@@ -1,4 +1,4 @@
-"""What this runtime can do, as `features` tells it. Each claim comes from the table that the code itself uses.
+"""What this runtime can do, as `features` tells it: each claim comes from the table that the code uses.
 
 Implements runtime-spec, features.md, features-linux.md.
 """
@@ -9,6 +9,7 @@ from minicontainer import __version__
 from minicontainer.linux.capabilities import NUMBERS
 from minicontainer.linux.namespaces import KINDS
 from minicontainer.linux.scheduling import MEMORY_FLAGS, MEMORY_MODES
+from minicontainer.linux.seccomp_architectures import ARCHITECTURES
 from minicontainer.oci import words
 from minicontainer.runtime.container import SPEC_VERSION
 from minicontainer.runtime.mount_options import ATTRIBUTES, FILESYSTEM_FLAGS, IDMAP, NOTHING, PROPAGATION
@@ -22,6 +23,7 @@ UNSAFE_ANNOTATIONS = (
     "run.oci.hooks.stderr",
     "run.oci.hooks.stdout",
     "run.oci.keep_original_groups",
+    "run.oci.seccomp.receiver",
     "org.systemd.property.",
 )
 
@@ -42,7 +44,7 @@ def features() -> dict[str, Any]:
 def mount_options() -> list[str]:
     """List every option word that is not passed on to the file system."""
     plain = {*ATTRIBUTES, *PROPAGATION, *FILESYSTEM_FLAGS, *NOTHING, *IDMAP, "bind", "rbind", "tmpcopyup"}
-    return sorted(plain | {"r" + word for word in ATTRIBUTES})
+    return sorted((plain | {"r" + word for word in ATTRIBUTES}) - {""})
 
 
 def linux_features() -> dict[str, Any]:
@@ -50,12 +52,12 @@ def linux_features() -> dict[str, Any]:
     return {
         "namespaces": sorted(KINDS),
         "capabilities": list(NUMBERS),
-        "cgroup": {"v1": False, "v2": True, "systemd": True, "systemdUser": False, "rdma": True},
+        "cgroup": {"v1": False, "v2": True, "systemd": True, "systemdUser": True, "rdma": True},
         "seccomp": {
             "enabled": True,
             "actions": sorted(words.SECCOMP_ACTIONS),
             "operators": sorted(words.SECCOMP_OPERATORS),
-            "archs": sorted(words.SECCOMP_ARCHITECTURES),
+            "archs": sorted(ARCHITECTURES),
             "knownFlags": sorted(words.SECCOMP_FLAGS),
             "supportedFlags": sorted(words.SECCOMP_FLAGS),
         },

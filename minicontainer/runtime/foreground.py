@@ -14,25 +14,20 @@ import select
 
 from minicontainer.errors import KernelError
 from minicontainer.linux.process import pidfd_send_signal
-from minicontainer.linux.terminals import (
-    raw_mode,
-    receive_descriptor,
-    set_window_size,
-    tcsetattr,
-    window_size,
-)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from minicontainer.runtime.spawn import FirstProcess
+    from minicontainer.runtime.first_process import FirstProcess
 
 # Not forwarded: those that cannot be caught, those that are about ourselves, and the child's end.
-NOT_FORWARDED = (_signal.SIGKILL, _signal.SIGSTOP, _signal.SIGCHLD, _signal.SIGPIPE, _signal.SIGURG, _signal.SIGXFSZ,
-                 _signal.SIGSEGV, _signal.SIGBUS, _signal.SIGFPE, _signal.SIGILL, _signal.SIGTRAP, _signal.SIGABRT,
-                 _signal.SIGTTIN, _signal.SIGTTOU, _signal.SIGTSTP, _signal.SIGCONT, _signal.SIGPROF)  # fmt: skip
+NOT_FORWARDED = (
+    _signal.SIGKILL, _signal.SIGSTOP, _signal.SIGCHLD, _signal.SIGPIPE, _signal.SIGURG, _signal.SIGXFSZ,
+    _signal.SIGSEGV, _signal.SIGBUS, _signal.SIGFPE, _signal.SIGILL, _signal.SIGTRAP, _signal.SIGABRT,
+    _signal.SIGTTIN, _signal.SIGTTOU, _signal.SIGTSTP, _signal.SIGCONT, _signal.SIGPROF,
+)  # fmt: skip
 LAST_SIGNAL = 64
 
 
@@ -85,6 +80,8 @@ class Terminal:
         """Take over the master, once the first process has sent it, and make our own side raw."""
         if self.ours < 0:
             return
+        from minicontainer.linux.terminals import raw_mode, receive_descriptor
+
         self.master, _ = receive_descriptor(self.ours)
         posix.close(self.ours)
         self.ours = -1
@@ -95,12 +92,16 @@ class Terminal:
     def resize(self) -> None:
         """Give the container's terminal the size of ours."""
         if self.master >= 0 and posix.isatty(0):
+            from minicontainer.linux.terminals import set_window_size, window_size
+
             set_window_size(self.master, *window_size(0))
 
     def restore(self) -> None:
         """Leave the caller's terminal as it was."""
         if self.old:
             import termios
+
+            from minicontainer.linux.terminals import tcsetattr
 
             tcsetattr(0, termios.TCSADRAIN, self.old)
             self.old = []

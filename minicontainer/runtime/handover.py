@@ -1,4 +1,4 @@
-"""What the runtime hands to the container's first process: the plan, open descriptors, and facts looked up before.
+"""What the runtime hands to the container's first process: plan, open descriptors, facts looked up before.
 
 Made in the parent just before clone3; the child reads it and nothing else of the host.
 
@@ -7,7 +7,6 @@ See clone3(2).
 
 from __future__ import annotations
 
-from minicontainer.linux.scheduling import MEMORY_FLAGS, MEMORY_MODES, PERSONALITIES, numbers_of
 from minicontainer.trace.events import witnesses
 
 TYPE_CHECKING = False
@@ -43,16 +42,13 @@ class Handover:
         self.state = state  # what hooks get on stdin, but for status and pid
         self.joined: list[tuple[str, int]] = []
         self.console_fd = self.start_fd = self.result_fd = self.rootfs_fd = -1
-        self.parents_fds: list[
-            int
-        ] = []  # what the first process inherits and must not keep: locks, directories
+        self.parents_fds: list[int] = []  # what it inherits and must not keep: locks, directories
         self.cgroup_source = ""
         self.bind_devices = False
         self.last_capability = 40
         self.environment: dict[str, str] = {}
         self.program = ""
-        domain = (plan.personality or {}).get("domain")
-        self.personality = PERSONALITIES[domain] if domain else 0
+        self.personality = personality_number(plan.personality)
         self.memory_policy = memory_policy(plan.memory_policy)
 
     def descriptors(self) -> list[int]:
@@ -62,10 +58,22 @@ class Handover:
         return held + [fd for witness in witnesses for fd in witness.descriptors()]
 
 
+def personality_number(wanted: dict[str, Any] | None) -> int:
+    """Turn `linux.personality` into what personality(2) takes."""
+    domain = (wanted or {}).get("domain")
+    if not domain:
+        return 0
+    from minicontainer.linux.scheduling import PERSONALITIES
+
+    return PERSONALITIES[domain]
+
+
 def memory_policy(policy: dict[str, Any] | None) -> tuple[int, list[int]]:
     """Turn `linux.memoryPolicy` into what set_mempolicy(2) takes."""
     if not policy:
         return 0, []
+    from minicontainer.linux.scheduling import MEMORY_FLAGS, MEMORY_MODES, numbers_of
+
     mode = MEMORY_MODES[policy["mode"]]
     for flag in policy.get("flags") or []:
         mode |= MEMORY_FLAGS[flag]

@@ -27,6 +27,7 @@ PURPOSES = {
     "spec": "write a config.json to start from",
     "features": "print what this runtime can do as JSON",
 }
+WITHOUT_ID = ("list", "spec", "features")
 
 
 def show(line: CommandLine) -> int:
@@ -46,16 +47,18 @@ def general_help() -> str:
     width = max(map(len, PURPOSES))
     commands = "".join([f"  {name.ljust(width)}  {purpose}\n" for name, purpose in PURPOSES.items()])
     return (
-        "minicontainer-runtime: an OCI runtime\n\nUsage: minicontainer-runtime [OPTIONS] COMMAND [ARGUMENTS]\n\n"
+        "minicontainer-runtime: an OCI runtime\n\n"
+        "Usage: minicontainer-runtime [OPTIONS] COMMAND [ARGUMENTS]\n\n"
         f"Commands:\n{commands}\nOptions:\n{options_help('', GLOBAL)}"
     )
 
 
 def command_help(command: str) -> str:
     """Describe one command."""
-    usage = f"Usage: minicontainer-runtime {command} [OPTIONS] {'' if command in ('list', 'spec', 'features') else 'ID'}"
+    words = "[OPTIONS]" if command in WITHOUT_ID else "[OPTIONS] ID"
+    usage = f"Usage: minicontainer-runtime {command} {words}"
     options = options_help(command, COMMANDS[command])
-    return f"{PURPOSES[command]}\n\n{usage.rstrip()}\n" + (f"\nOptions:\n{options}" if options else "")
+    return f"{PURPOSES[command]}\n\n{usage}\n" + (f"\nOptions:\n{options}" if options else "")
 
 
 def options_help(command: str, options: dict[str, object]) -> str:

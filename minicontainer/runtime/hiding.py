@@ -14,10 +14,18 @@ import posix
 
 from minicontainer.errors import KernelError, Refused
 from minicontainer.linux import mounts as m
-from minicontainer.linux.paths import O_NOFOLLOW, O_PATH, S_IFCHR, S_IFDIR, S_IFMT, file_type, openat2
+from minicontainer.linux.paths import (
+    NULL_DEVICE,
+    O_NOFOLLOW,
+    O_PATH,
+    S_IFCHR,
+    S_IFDIR,
+    S_IFMT,
+    file_type,
+    openat2,
+)
 from minicontainer.runtime.mounting import attach, new_filesystem
 
-NULL_DEVICE = 1 << 8 | 3
 EMPTY = m.MOUNT_ATTR_RDONLY | m.MOUNT_ATTR_NOSUID | m.MOUNT_ATTR_NODEV | m.MOUNT_ATTR_NOEXEC
 COPY = m.OPEN_TREE_CLONE | m.OPEN_TREE_CLOEXEC | m.AT_EMPTY_PATH
 
@@ -67,7 +75,7 @@ def cover_file(target: int, null: int) -> None:
 
 
 def cover_directory(target: int, empty: int) -> int:
-    """Put an empty tmpfs onto a directory; all of them show the same one, of which `empty` is an attached copy."""
+    """Put an empty tmpfs onto a directory: the same one on all, of which `empty` is an attached copy."""
     if empty < 0:
         copy = new_filesystem("tmpfs", "tmpfs", [("size", "0"), ("nr_inodes", "1"), ("mode", "755")], EMPTY)
         attach(copy, target)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 SIGKILL = 9
+LONGEST_POLL = 2**31 - 1  # milliseconds: poll(2) takes an int
 QUOTED = 4096  # how much of a failing hook's stderr is shown
 
 
@@ -72,8 +73,10 @@ def become_hook(hook: dict[str, Any], state: dict[str, Any], streams: tuple[int,
     try:
         given, said = streams
         posix.dup2(given, 0)
-        posix.dup2(output_of_hooks(state, "stdout", "/dev/null"), 1)
-        posix.dup2(output_of_hooks(state, "stderr", f"/proc/self/fd/{said}"), 2)
+        # First where its errors go: from here on ours go there as well.
+        posix.dup2(said, 2)
+        posix.dup2(output_of_hooks(state, "stdout") or posix.open("/dev/null", posix.O_WRONLY), 1)
+        posix.dup2(output_of_hooks(state, "stderr") or said, 2)
         if folder:
             posix.chdir(folder)
         variables = dict(
@@ -81,14 +84,17 @@ def become_hook(hook: dict[str, Any], state: dict[str, Any], streams: tuple[int,
         )
         execve(hook["path"], hook.get("args") or [hook["path"]], variables)
     except OSError as problem:
-        posix.write(2, f"{hook['path']}: {posix.strerror(problem.errno or 0)}".encode())
+        what = problem.filename or hook["path"]
+        posix.write(2, f"{what}: {posix.strerror(problem.errno or 0)}".encode())
     finally:
         posix._exit(127)
 
 
-def output_of_hooks(state: dict[str, Any], stream: str, usual: str) -> int:
-    """Open what a stream of the hooks is appended to: the file that an annotation names, or the usual one."""
-    path = (state.get("annotations") or {}).get(f"run.oci.hooks.{stream}") or usual
+def output_of_hooks(state: dict[str, Any], stream: str) -> int:
+    """Open the file to which an annotation lets a stream of all hooks be appended; 0 without one."""
+    path = (state.get("annotations") or {}).get(f"run.oci.hooks.{stream}")
+    if not path:
+        return 0
     return posix.open(path, posix.O_WRONLY | posix.O_APPEND | posix.O_CREAT | posix.O_CLOEXEC, 0o600)
 
 
@@ -96,7 +102,7 @@ def wait_for(pid: int, handle: int, timeout: float | None) -> int | None:
     """Wait for a hook; one that takes longer than `timeout` seconds is killed, and None returned."""
     watch = select.poll()
     watch.register(handle, select.POLLIN)
-    if not watch.poll(max(0, timeout * 1000) if timeout else None):
+    if not watch.poll(min(timeout * 1000, LONGEST_POLL) if timeout else None):
         pidfd_send_signal(handle, SIGKILL)
         posix.waitpid(pid, 0)
         return None

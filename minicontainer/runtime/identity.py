@@ -1,7 +1,6 @@
-"""From the runtime's own powers to the user's program's: the last steps before execve, for `run` and for `exec`.
+"""From the runtime's own powers to the user's program's: the last steps before execve, in `run` and `exec`.
 
-    keyring -> scheduling -> no_new_privs -> [seccomp] -> bounding set -> ids -> capabilities -> chdir ->
-    [seccomp]
+    scheduling -> no_new_privs -> [seccomp] -> bounding set -> ids -> capabilities -> chdir -> [seccomp]
 
 Each line needs what the next one takes away: a filter needs CAP_SYS_ADMIN unless no_new_privs is set,
 dropping from the bounding set needs CAP_SETPCAP, changing ids needs CAP_SETUID; ambient capabilities come
@@ -16,10 +15,10 @@ import errno
 import posix
 
 from minicontainer.errors import Error, KernelError, Refused
-from minicontainer.linux import keyrings, scheduling
+from minicontainer.linux import keyrings
 from minicontainer.linux.capabilities import capset
 from minicontainer.linux.credentials import setgroups, setresgid, setresuid, umask
-from minicontainer.linux.paths import O_DIRECTORY, O_PATH, openat2
+from minicontainer.linux.paths import NULL_DEVICE, O_DIRECTORY, O_PATH, S_IFMT, S_IFSOCK, fchown, openat2
 from minicontainer.linux.prctl import (
     PR_CAP_AMBIENT,
     PR_CAP_AMBIENT_CLEAR_ALL,
@@ -30,7 +29,6 @@ from minicontainer.linux.prctl import (
     prctl,
 )
 from minicontainer.linux.seccomp import SECCOMP_SET_MODE_FILTER, seccomp
-from minicontainer.linux.terminals import fchown
 from minicontainer.runtime.program import open_root
 from minicontainer.trace.events import step
 
@@ -63,6 +61,8 @@ def set_scheduling(process: ProcessPlan) -> None:
 
     sched_setattr(2), ioprio_set(2)
     """
+    from minicontainer.linux import scheduling
+
     if process.scheduler:
         scheduling.sched_setattr(0, process.scheduler)
     if process.ioprio:
@@ -162,24 +162,25 @@ def reason(problem: OSError) -> str:
 
 
 def give_standard_streams(uid: int) -> None:
-    """Let the program own its standard streams, as it would its terminal; what cannot change owner is left."""
+    """Let the program own its standard streams, as it would its terminal; leave what cannot change owner."""
     for fd in STANDARD_STREAMS:
         try:
             status = posix.fstat(fd)
-            if (
-                status.st_uid != uid
-                and status.st_rdev != (1 << 8 | 3)
-                and status.st_mode & 0o170000 != 0o140000
-            ):
+            if status.st_uid != uid and status.st_rdev != NULL_DEVICE and not is_socket(status):
                 fchown(fd, uid, -1)
         except OSError as problem:
             if problem.errno not in (errno.EINVAL, errno.EPERM, errno.EROFS, errno.EBADF):
                 raise
 
 
+def is_socket(status: posix.stat_result) -> bool:
+    """Tell whether a file is a socket."""
+    return status.st_mode & S_IFMT == S_IFSOCK
+
+
 def assume_identity(process: ProcessPlan, last: int, early_seccomp: Any) -> None:
     """Become who the program runs as. `early_seccomp` loads the filter where that must happen before."""
-    umask(DEFAULT_UMASK if process.umask is None else process.umask)
+    umask(DEFAULT_UMASK if process.umask is None else process.umask & 0o777)
     if process.ioprio or process.scheduler:
         set_scheduling(process)
     if process.no_new_privileges:

@@ -74,13 +74,14 @@ def set_time_offsets(pid: int, offsets: dict[str, dict[str, int]]) -> None:
     write_id_map(pid, "timens_offsets", "".join(lines))
 
 
-def copy_sources(plan: InitPlan, cgroup_source: str) -> None:
-    """Copy, on the host's side, the mounts that the first process could not.
+def copy_sources(plan: InitPlan, cgroup_source: str) -> int:
+    """Copy, on the host's side, the mounts that the first process could not; returns the root's copy, or -1.
 
     These are the idmapped ones, and all in a user namespace, where a source below somebody's private
     directory could not even be reached.
     """
-    all_of_them = plan.namespaces.has("user")
+    rootfs = copy_of_root(plan)
+    all_of_them = rootfs >= 0
     for entry in plan.mounts:
         if entry.options.idmap or entry.uid_mappings:
             if not entry.options.bind:
@@ -90,6 +91,22 @@ def copy_sources(plan: InitPlan, cgroup_source: str) -> None:
             entry.source_fd = copy_of_tree(entry.source, entry.options.recursive)
         elif all_of_them and entry.kind in ("cgroup", "cgroup2") and cgroup_source:
             entry.source_fd = copy_of_tree(cgroup_source, True)
+    return rootfs
+
+
+def copy_of_root(plan: InitPlan) -> int:
+    """Copy the root file system's mount for a new user namespace; -1 where the first process must do it.
+
+    An ordinary user may copy no mount of the host's namespace, only of one that his own user namespace owns.
+    """
+    if not plan.namespaces.has("user"):
+        return -1
+    try:
+        return copy_of_tree(plan.rootfs, True)
+    except KernelError as problem:
+        if problem.errno != errno.EPERM:
+            raise
+        return -1
 
 
 def idmapped_copy(entry: MountPlan, plan: InitPlan) -> int:
@@ -117,7 +134,7 @@ def user_namespace_for(entry: MountPlan, plan: InitPlan) -> int:
 
 
 def make_user_namespace(uid_mappings: Mappings, gid_mappings: Mappings) -> int:
-    """Make a user namespace with these maps; a process that lives for a moment holds it until it is opened."""
+    """Make a user namespace with these maps; a short-lived process holds it until it is opened."""
     reading, writing = posix.pipe2(posix.O_CLOEXEC)
     pid, pidfd = clone3(CLONE_NEWUSER, SIGCHLD, -1)
     if pid == 0:

@@ -9,10 +9,8 @@ Implements runtime-spec, runtime.md "Lifecycle" steps 3 to 8; see namespaces(7),
 
 from __future__ import annotations
 
-import _signal
 import errno
 import posix
-import sys
 
 from minicontainer.errors import KernelError, SpecError
 from minicontainer.linux import mounts as m
@@ -22,18 +20,13 @@ from minicontainer.linux.namespaces import CLONE_NEWCGROUP, KINDS, setdomainname
 from minicontainer.linux.network import bring_up_loopback
 from minicontainer.linux.paths import O_PATH, make_directories
 from minicontainer.linux.process import execve
-from minicontainer.linux.scheduling import personality, set_mempolicy
-from minicontainer.linux.seccomp import SECCOMP_FILTER_FLAG_NEW_LISTENER
-from minicontainer.runtime import hooks
-from minicontainer.runtime.channel import EXEC, GO, HOOKS_ME, LISTEN, READY, failure_report, with_number
-from minicontainer.runtime.console import make_console
+from minicontainer.runtime.channel import EXEC, HOOKS_ME, READY, failure_report
 from minicontainer.runtime.devices import make_default_devices, make_listed_devices
+from minicontainer.runtime.entering import close_the_door, expect_go, listens, load_filter, reset_signals
 from minicontainer.runtime.hiding import make_paths_readonly, mask_paths
 from minicontainer.runtime.identity import assume_identity, join_new_keyring, load_seccomp_filter
-from minicontainer.runtime.labels import set_exec_label
-from minicontainer.runtime.mounting import attach, copy_of_tree, mount_entry
+from minicontainer.runtime.mounting import attach, copy_of_tree, freeze_tmpfs, mount_entry
 from minicontainer.runtime.program import environment, find_program, open_root
-from minicontainer.runtime.sysctls import write_sysctls
 from minicontainer.trace.events import step, witnesses
 
 TYPE_CHECKING = False
@@ -42,13 +35,13 @@ if TYPE_CHECKING:
 
     from minicontainer.runtime.channel import Channel
     from minicontainer.runtime.handover import Handover
-    from minicontainer.runtime.plan import InitPlan, ProcessPlan
+    from minicontainer.runtime.plan import InitPlan
 
 FAILURE = 1
 
 
 def become_container(handover: Handover, channel: Channel) -> NoReturn:
-    """Build the container around this process and become its program; a failure is reported, never printed."""
+    """Build the container around this process and become its program; report a failure, never print it."""
     try:
         plan = handover.plan
         enter_namespaces(handover)
@@ -78,7 +71,7 @@ def report(problem: BaseException, handover: Handover, channel: Channel) -> None
 
 @step
 def enter_namespaces(handover: Handover) -> None:
-    """Leave the host: join the namespaces that were asked for; the new ones were made with this process.
+    """Leave the host: the new namespaces were made with this process, those that exist are joined.
 
     namespaces(7), setns(2), cgroup_namespaces(7)
     """
@@ -91,7 +84,16 @@ def enter_namespaces(handover: Handover) -> None:
         unshare(CLONE_NEWCGROUP)
     setsid()
     if handover.plan.namespaces.makes("network"):
-        bring_up_loopback()
+        switch_on_loopback()
+
+
+@step
+def switch_on_loopback() -> None:
+    """Switch on the loopback device of the new network, so that programs in it can talk to each other.
+
+    netdevice(7), network_namespaces(7)
+    """
+    bring_up_loopback()
 
 
 def prepare_mounts(handover: Handover) -> int:
@@ -104,6 +106,8 @@ def prepare_mounts(handover: Handover) -> int:
     if not any(entry.options.bind and entry.destination.strip("/") == "dev" for entry in plan.mounts):
         make_devices(root, handover)
     if plan.process.terminal and handover.console_fd >= 0:
+        from minicontainer.runtime.console import make_console
+
         make_console(root, plan.process, handover.console_fd)
     return root
 
@@ -139,7 +143,7 @@ def make_rootfs_a_mount(rootfs: str, source: int, propagation: int) -> int:
 
 
 def part_from_parents(rootfs: str) -> None:
-    """Make the mount that holds the root file system, and the root, private: pivot_root refuses a shared parent."""
+    """Make the root and the mount that holds it private: pivot_root refuses a shared parent."""
     mount(None, "/", None, m.MS_PRIVATE, None)
     path = rootfs
     while path:
@@ -165,7 +169,7 @@ def mount_file_systems(root: int, handover: Handover) -> None:
 
 @step
 def make_devices(root: int, handover: Handover) -> None:
-    """Make the few device nodes that a program expects.
+    """Make the few device nodes that every program expects, and those that the configuration lists.
 
     mknod(2); runtime-spec, config-linux.md "Default Devices"
     """
@@ -175,19 +179,21 @@ def make_devices(root: int, handover: Handover) -> None:
 
 
 def hooks_before_pivot(handover: Handover, channel: Channel) -> None:
-    """Let the hooks run that want to see the container before its root is entered, on both sides of the wall."""
+    """Let the hooks run that want to see the container before its root is entered, inside and outside."""
     wanted = handover.plan.hooks
     if wanted.get("prestart") or wanted.get("createRuntime"):
         channel.say(HOOKS_ME)
         expect_go(channel)
     if wanted.get("createContainer"):
         state = {**handover.state, "status": "creating", "pid": posix.getpid()}
-        hooks.run_hooks("createContainer", wanted["createContainer"], state, handover.state["bundle"])
+        from minicontainer.runtime.hooks import run_hooks
+
+        run_hooks("createContainer", wanted["createContainer"], state, handover.state["bundle"])
 
 
 @step
 def enter_root(root: int, plan: InitPlan) -> None:
-    """Swap the root directory for the container's and drop the old one.
+    """Make the container's root file system the root directory, and let go of the host's.
 
     pivot_root(2), "pivot_root(".", ".")"
     """
@@ -229,7 +235,7 @@ def name_the_host(plan: InitPlan) -> None:
 
 @step
 def hide_paths(root: int, plan: InitPlan) -> None:
-    """Hide and freeze what the container may not see or change.
+    """Hide what the container may not see, and freeze what it may not change, most of it in /proc.
 
     runtime-spec, config-linux.md "Masked Paths", "Readonly Paths"
     """
@@ -239,9 +245,14 @@ def hide_paths(root: int, plan: InitPlan) -> None:
 
 
 def finish_root(plan: InitPlan) -> None:
-    """Write the kernel's settings that are the container's own, and freeze its root if asked."""
+    """Write the kernel's settings that are the container's own, and freeze what is to be read-only."""
     if plan.sysctl:
+        from minicontainer.runtime.sysctls import write_sysctls
+
         write_sysctls(plan.sysctl)
+    make_cwd(plan.process.cwd)
+    for entry in plan.mounts:
+        freeze_tmpfs(entry)
     if plan.root_readonly:
         freeze_root()
 
@@ -257,22 +268,18 @@ def freeze_root() -> None:
     posix.close(root)
 
 
-def close_the_door() -> None:
-    """Let nothing be imported any more: from here on a module would come from the container's own files."""
-    sys.meta_path.clear()
-    sys.path_hooks.clear()
-    sys.path_importer_cache.clear()
-    del sys.path[:]
-
-
 def settle(handover: Handover, channel: Channel) -> None:
-    """Become who the program runs as, in the directory where it starts, and find it, so that `create` can fail."""
+    """Become who the program runs as, in the directory where it starts, and find it: `create` may fail."""
     plan, process = handover.plan, handover.plan.process
     if plan.new_keyring:
         join_new_keyring(plan.container_id)
-    set_exec_label(process.apparmor, process.selinux)
-    make_cwd(process.cwd)
+    if process.apparmor or process.selinux:
+        from minicontainer.runtime.labels import set_exec_label
+
+        set_exec_label(process.apparmor, process.selinux)
     if plan.memory_policy:
+        from minicontainer.linux.scheduling import set_mempolicy
+
         set_mempolicy(*handover.memory_policy)
 
     def early() -> None:
@@ -286,6 +293,8 @@ def settle(handover: Handover, channel: Channel) -> None:
     if process.args:
         handover.program = find_program(process.args[0], handover.environment.get("PATH", ""))
     if plan.personality:
+        from minicontainer.linux.scheduling import personality
+
         personality(handover.personality)
 
 
@@ -300,20 +309,6 @@ def make_cwd(path: str) -> None:
         posix.close(from_root)
 
 
-def listens(process: ProcessPlan) -> bool:
-    """Tell whether the filter has a listener, which must get its descriptor before the program starts."""
-    return bool(process.seccomp_flags & SECCOMP_FILTER_FLAG_NEW_LISTENER)
-
-
-def load_filter(process: ProcessPlan, channel: Channel) -> None:
-    """Load the filter; its listener, if any, is fetched by the runtime."""
-    listener = load_seccomp_filter(process.seccomp, process.seccomp_flags)
-    if listens(process):
-        channel.say(with_number(LISTEN, listener))
-        expect_go(channel)
-        posix.close(listener)
-
-
 def become_program(handover: Handover, channel: Channel) -> None:
     """Wait to be started, then turn into the user's program."""
     process = handover.plan.process
@@ -326,7 +321,9 @@ def become_program(handover: Handover, channel: Channel) -> None:
             posix._exit(FAILURE)
     if handover.plan.hooks.get("startContainer"):
         wanted = [{"env": process.env, **hook} for hook in handover.plan.hooks["startContainer"]]
-        hooks.run_hooks(
+        from minicontainer.runtime.hooks import run_hooks
+
+        run_hooks(
             "startContainer", wanted, {**handover.state, "status": "created", "pid": posix.getpid()}, ""
         )
     reset_signals()
@@ -335,19 +332,6 @@ def become_program(handover: Handover, channel: Channel) -> None:
     if process.seccomp and process.no_new_privileges and not listens(process):
         load_seccomp_filter(process.seccomp, process.seccomp_flags)
     start_program(handover, channel)
-
-
-def expect_go(channel: Channel) -> None:
-    """Wait for the runtime; without it there is nobody who could use this process."""
-    if channel.hear() != GO:
-        posix._exit(FAILURE)
-
-
-def reset_signals() -> None:
-    """Undo what CPython does to signals: it ignores SIGPIPE and SIGXFSZ, and a program would inherit that."""
-    _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)
-    _signal.signal(_signal.SIGXFSZ, _signal.SIG_DFL)
-    _signal.pthread_sigmask(_signal.SIG_SETMASK, ())
 
 
 @step

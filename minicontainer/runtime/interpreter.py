@@ -27,10 +27,11 @@ ATTRIBUTES = m.MOUNT_ATTR_RDONLY | m.MOUNT_ATTR_NOSUID | m.MOUNT_ATTR_NODEV
 
 
 def is_protected() -> bool:
-    """Tell whether this process runs from a file that nobody can write to."""
+    """Tell whether this process runs from a file that nobody can write to, and that is not out of date."""
     running = posix.readlink("/proc/self/exe")
     if running.startswith(PLACE + "/"):
-        return bool(posix.statvfs("/proc/self/exe").f_flag & ST_RDONLY)
+        read_only = posix.statvfs("/proc/self/exe").f_flag & ST_RDONLY
+        return bool(read_only) and is_same_file("/proc/self/exe", running.removeprefix(PLACE))
     if running.startswith("/memfd:"):
         fd = posix.open("/proc/self/exe", posix.O_RDONLY | posix.O_CLOEXEC)
         seals = fcntl.fcntl(fd, F_GET_SEALS)
@@ -39,11 +40,17 @@ def is_protected() -> bool:
     return False
 
 
+def is_same_file(seen: str, real: str) -> bool:
+    """Tell whether an overlay still shows what is on the host: an upgrade replaces the file below it."""
+    shown, wanted = posix.stat(seen), posix.stat(real)
+    return (shown.st_size, shown.st_mtime_ns) == (wanted.st_size, wanted.st_mtime_ns)
+
+
 def protect_interpreter() -> None:
     """Start this command again from a protected interpreter, unless it runs from one."""
     if is_protected():
         return
-    interpreter = posix.readlink("/proc/self/exe")
+    interpreter = posix.readlink("/proc/self/exe").removeprefix(PLACE)
     try:
         program = mounted_interpreter(interpreter)
     except OSError:
@@ -59,14 +66,15 @@ def mounted_interpreter(interpreter: str) -> str:
 
     overlayfs(5), CVE-2019-5736
     """
-    prefix = sys.base_prefix
+    from minicontainer.runtime.container import make_private_directories
+
+    prefix = sys.base_prefix.removeprefix(PLACE)
     if not interpreter.startswith(prefix + "/"):
         raise OSError(2, "the interpreter does not lie in its own prefix")
     place = PLACE + prefix
-    make_directories(STATE)
     empty = STATE + "/.empty"
-    make_directories(empty)
-    make_directories(place)
+    make_private_directories(empty)
+    make_private_directories(place)
     guard = posix.open(PLACE, posix.O_RDONLY | posix.O_CLOEXEC)
     try:
         fcntl.flock(guard, fcntl.LOCK_EX)
@@ -80,11 +88,10 @@ def mounted_interpreter(interpreter: str) -> str:
 def shows(place: str, below: str, interpreter: str) -> bool:
     """Tell whether the overlay is there and shows the interpreter as it is now; a stale one is taken away."""
     try:
-        seen, real = posix.stat(place + below), posix.stat(interpreter)
+        if is_same_file(place + below, interpreter):
+            return True
     except OSError:
         return False
-    if (seen.st_size, seen.st_mtime_ns) == (real.st_size, real.st_mtime_ns):
-        return True
     m.umount2(place, m.MNT_DETACH)
     return False
 
@@ -112,17 +119,6 @@ def sealed_interpreter(interpreter: str) -> str:
     posix.close(source)
     fcntl.fcntl(copy, F_ADD_SEALS, ALL_SEALS)
     return f"/proc/self/fd/{copy}"
-
-
-def make_directories(path: str) -> None:
-    """Make a directory and its parents, which other users may pass through but not list."""
-    try:
-        posix.mkdir(path, 0o711)
-    except FileExistsError:
-        return
-    except FileNotFoundError:
-        make_directories(path.rpartition("/")[0])
-        posix.mkdir(path, 0o711)
 
 
 def remove_overlays() -> list[str]:

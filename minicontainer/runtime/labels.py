@@ -27,10 +27,11 @@ def set_exec_label(apparmor: str, selinux: str) -> None:
 
 
 def check_labels(apparmor: str, selinux: str, mount_label: str) -> None:
-    """Refuse labels that this machine's kernel cannot honour; called before anything is made. Raises Unsupported."""
+    """Refuse labels that this kernel cannot honour; called before anything is made. Raises Unsupported."""
     if apparmor and apparmor != "unconfined" and not has_apparmor():
         raise Unsupported(
-            f'process.apparmorProfile: "{apparmor}" was asked for, but AppArmor is not enabled on this machine'
+            f'process.apparmorProfile: "{apparmor}" was asked for, '
+            "but AppArmor is not enabled on this machine"
         )
     if (selinux or mount_label) and not posix.access("/sys/fs/selinux/enforce", posix.F_OK):
         field = "process.selinuxLabel" if selinux else "linux.mountLabel"

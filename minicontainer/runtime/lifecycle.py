@@ -1,4 +1,4 @@
-"""create, start, run: the life of a container up to its own program.
+"""create and run: the making of a container, up to the point where its program can be started.
 
 The intent is written down before the first side effect, and every side effect follows from what is written,
 so that `delete --force` can clear what a command that was killed left behind.
@@ -9,43 +9,31 @@ Implements runtime-spec, runtime.md "Lifecycle".
 from __future__ import annotations
 
 import posix
-import select
-import time
 
-from minicontainer.errors import Conflict, Error, Refused, SpecError
+from minicontainer.errors import Refused
 from minicontainer.linux.capabilities import last_capability
 from minicontainer.linux.cgroups import own_cgroup
-from minicontainer.linux.descriptors import close_on_exec_from
-from minicontainer.linux.prctl import PR_SET_DUMPABLE, prctl
 from minicontainer.linux.process import start_time
-from minicontainer.linux.terminals import connect_to
 from minicontainer.runtime.activation import pass_on_activation
 from minicontainer.runtime.bundle import absolute, load_config
-from minicontainer.runtime.cgroup import Group, apply_resources, cgroup_path, create_group, planned_groups
-from minicontainer.runtime.cgroup_paths import root, whole_path
+from minicontainer.runtime.caller import secure_ourselves, tell_caller
+from minicontainer.runtime.cgroup import Group, create_group, demand_controllers, planned_groups
+from minicontainer.runtime.cgroup_paths import cgroup_path, root, whole_path
 from minicontainer.runtime.channel import GO
-from minicontainer.runtime.container import (
-    CREATED,
-    SPEC_VERSION,
-    STOPPED,
-    Container,
-    open_container,
-    write_file,
-)
-from minicontainer.runtime.destroy import clear, run_poststop
+from minicontainer.runtime.container import SPEC_VERSION, Container, write_file
+from minicontainer.runtime.first_process import converse
 from minicontainer.runtime.handover import Handover
-from minicontainer.runtime.hooks import run_hooks
-from minicontainer.runtime.idmap import copy_sources
-from minicontainer.runtime.mounting import copy_of_tree
 from minicontainer.runtime.plan import InitPlan
 from minicontainer.runtime.seccomp_cache import compiled_filter
-from minicontainer.runtime.spawn import FirstProcess, converse, spawn
+from minicontainer.runtime.spawn import spawn
+from minicontainer.runtime.status import timestamp
 from minicontainer.trace.events import step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from minicontainer.runtime.first_process import FirstProcess
     from minicontainer.runtime.foreground import Terminal
 
 
@@ -59,6 +47,7 @@ class CreateRequest:
         "new_keyring",
         "no_pivot",
         "pid_file",
+        "pidfd_socket",
         "preserve_fds",
         "root",
         "systemd_cgroup",
@@ -70,7 +59,7 @@ class CreateRequest:
         self.identifier = identifier
         self.bundle = bundle
         self.console_socket = ""
-        self.pid_file = ""
+        self.pid_file = self.pidfd_socket = ""
         self.preserve_fds = 0
         self.no_pivot = False
         self.new_keyring = True
@@ -82,14 +71,11 @@ def create(request: CreateRequest) -> None:
     """Make a container whose first process waits to be started. On failure nothing is left."""
     container, first = bring_up(request, True)
     try:
-        if request.pid_file:
-            write_pid_file(request.pid_file, first.pid)
-        container.save(created=timestamp())
+        tell_caller(request, first)
         first.channel.say(GO)
     except BaseException:
         first.kill()
-        run_poststop(container)
-        clear(container)
+        undo(container)
         raise
 
 
@@ -106,29 +92,28 @@ def bring_up(
     container.reserve()
     try:
         record_intent(container, plan, raw, bundle)
-        group = make_cgroup(container, config)
+        group = make_cgroup(container, plan, config)
         handover = prepare(container, plan, console, waits_for_start)
         handover.parents_fds = [container.lock] + ([group.directory] if group else [])
         first = start_first_process(container, handover, group, config)
     except BaseException:
-        run_poststop(container)
-        clear(container)
+        undo(container)
         raise
     return container, first
 
 
-def secure_ourselves(preserve_fds: int) -> None:
-    """Keep the caller's descriptors from the container, and other processes from reading this one's memory."""
-    for fd in range(3, 3 + preserve_fds):
-        try:
-            posix.fstat(fd)
-        except OSError:
-            raise SpecError("--preserve-fds", f"descriptor {fd} is not open") from None
-    if posix.geteuid() == 0:
-        # For others a process that is not dumpable has files in /proc that are root's: no map could be
-        # written.
-        prctl(PR_SET_DUMPABLE, 0)
-    close_on_exec_from(3 + preserve_fds)
+def load_what_follows() -> None:
+    """Import what `run` needs when the program has ended, while this process would only wait."""
+    import minicontainer.runtime.destroy
+    import minicontainer.runtime.waking  # noqa: F401
+
+
+def undo(container: Container) -> None:
+    """Remove what has been made of a container that did not come to be."""
+    from minicontainer.runtime.destroy import clear, run_poststop
+
+    run_poststop(container)
+    clear(container)
 
 
 def make_plan(request: CreateRequest, config: dict[str, Any], bundle: str) -> InitPlan:
@@ -137,9 +122,12 @@ def make_plan(request: CreateRequest, config: dict[str, Any], bundle: str) -> In
     plan.no_pivot = request.no_pivot
     plan.new_keyring = request.new_keyring
     plan.preserve_fds = request.preserve_fds
-    plan.cgroup_path = ""
-    if request.use_cgroup:
-        plan.cgroup_path = cgroup_path(config, request.identifier, request.systemd_cgroup) or ""
+    if request.use_cgroup and request.systemd_cgroup:
+        from minicontainer.runtime.systemd import scope_path
+
+        plan.systemd_cgroup, plan.cgroup_path = True, scope_path(config, request.identifier)
+    elif request.use_cgroup:
+        plan.cgroup_path = cgroup_path(config, request.identifier, False) or ""
     pass_on_activation(plan)
     seccomp = (config.get("linux") or {}).get("seccomp")
     if seccomp:
@@ -160,7 +148,11 @@ def connect_console(request: CreateRequest, plan: InitPlan, terminal: Terminal |
         raise Refused("cannot allocate tty if runc will detach without setting console socket")
     if not plan.process.terminal and request.console_socket:
         raise Refused("cannot use console socket if runc will not detach or allocate tty")
-    return connect_to(request.console_socket) if request.console_socket else -1
+    if not request.console_socket:
+        return -1
+    from minicontainer.linux.terminals import connect_to
+
+    return connect_to(request.console_socket)
 
 
 @step
@@ -170,6 +162,8 @@ def record_intent(container: Container, plan: InitPlan, raw: bytes, bundle: str)
     runtime-spec, runtime.md "State"
     """
     me = posix.getpid()
+    # A scope is the container's only when systemd has said so: another one may have its name.
+    own_path = "" if plan.systemd_cgroup else plan.cgroup_path
     container.save(
         ociVersion=SPEC_VERSION,
         id=container.identifier,
@@ -180,8 +174,8 @@ def record_intent(container: Container, plan: InitPlan, raw: bytes, bundle: str)
         created=timestamp(),
         creator=me,
         creatorStartTime=start_time(me),
-        cgroup=plan.cgroup_path,
-        cgroupsMade=planned_groups(plan.cgroup_path) if plan.cgroup_path else [],
+        cgroup=own_path,
+        cgroupsMade=planned_groups(own_path) if own_path else [],
         pid=0,
         sharesPids=not plan.namespaces.makes("pid"),
     )
@@ -200,13 +194,15 @@ def prepare(container: Container, plan: InitPlan, console: int, waits_for_start:
     handover = Handover(plan, state)
     handover.console_fd = console
     handover.last_capability = last_capability()
-    userns = plan.namespaces.has("user")
-    handover.bind_devices = userns or posix.geteuid() != 0
+    handover.bind_devices = plan.namespaces.has("user") or posix.geteuid() != 0
     if not plan.namespaces.has("cgroup"):
         handover.cgroup_source = whole_path(plan.cgroup_path or own_cgroup()) if root() else ""
-    copy_sources(plan, handover.cgroup_source)
-    if userns:
-        handover.rootfs_fd = copy_of_tree(plan.rootfs, True)
+    if plan.namespaces.has("user") or any(m.options.idmap or m.uid_mappings for m in plan.mounts):
+        from minicontainer.runtime.idmap import copy_sources
+
+        handover.rootfs_fd = copy_sources(plan, "" if plan.systemd_cgroup else handover.cgroup_source)
+    if plan.hooks:
+        import minicontainer.runtime.hooks  # noqa: F401 - inside the container nothing can be imported
     if waits_for_start:
         handover.start_fd = make_fifo(f"{container.path}/start")
         handover.result_fd = make_fifo(f"{container.path}/result")
@@ -219,17 +215,18 @@ def make_fifo(path: str) -> int:
     return posix.open(path, posix.O_RDWR | posix.O_CLOEXEC)
 
 
-def make_cgroup(container: Container, config: dict[str, Any]) -> Group | None:
-    """Make the cgroup and set its limits, before anything runs in it."""
+def make_cgroup(container: Container, plan: InitPlan, config: dict[str, Any]) -> Group | None:
+    """Make the cgroup; systemd makes its own later."""
     linux = config.get("linux") or {}
     resources = linux.get("resources") or {}
+    if plan.systemd_cgroup:
+        demand_controllers(resources)
+        return None
     group = create_group(
         container.record["cgroup"] or None, resources, required=bool(linux.get("cgroupsPath"))
     )
     if group is None:
         container.record["cgroup"] = ""
-    else:
-        apply_resources(group, resources)
     return group
 
 
@@ -240,9 +237,22 @@ def start_first_process(
     first = spawn(handover, group.directory if group else -1)
     try:
         container.save(pid=first.pid, startTime=start_time(first.pid))
+        if group:
+            # While the first process is at work: it waits for us before it becomes the program.
+            from minicontainer.runtime.cgroup_limits import apply_resources
+
+            apply_resources(group, (config.get("linux") or {}).get("resources") or {})
+        elif handover.plan.systemd_cgroup:
+            from minicontainer.runtime.scope import enter_scope
+
+            enter_scope(container, first, config)
+        if handover.start_fd < 0:
+            load_what_follows()
         state = {**handover.state, "status": "creating", "pid": first.pid}
 
         def on_hooks() -> None:
+            from minicontainer.runtime.hooks import run_hooks
+
             for kind in ("prestart", "createRuntime"):
                 if handover.plan.hooks.get(kind):
                     run_hooks(kind, handover.plan.hooks[kind], state, container.record["bundle"])
@@ -261,104 +271,3 @@ def start_first_process(
             if fd >= 0:
                 posix.close(fd)
     return first
-
-
-def start(root: str, identifier: str) -> None:
-    """Let a created container's first process become the user's program. Raises Conflict in other states."""
-    container = open_container(root, identifier, lock=True)
-    status = container.status()
-    if status != CREATED:
-        raise Conflict(
-            "cannot start a container that has stopped"
-            if status == STOPPED
-            else f"cannot start an already running container ({status})"
-        )
-    wake(container)
-    run_poststart(container)
-
-
-@step
-def wake(container: Container) -> None:
-    """Wake the waiting process, and listen until it has become the user's program.
-
-    fifo(7), execve(2)
-    """
-    result = posix.open(f"{container.path}/result", posix.O_RDONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)
-    starter = posix.open(f"{container.path}/start", posix.O_WRONLY | posix.O_NONBLOCK | posix.O_CLOEXEC)
-    posix.write(starter, b"g")
-    posix.close(starter)
-    watch = select.poll()
-    watch.register(result, select.POLLIN | select.POLLHUP)
-    said = b""
-    while True:
-        watch.poll()
-        try:
-            part = posix.read(result, 65536)
-        except BlockingIOError:
-            continue
-        if not part:
-            break
-        said += part
-    posix.close(result)
-    if said:
-        from minicontainer.runtime.channel import raise_reported
-
-        raise_reported(said)
-
-
-def run_poststart(container: Container) -> None:
-    """Run the poststart hooks; when one fails the container is killed and cleared."""
-    config = container.config()
-    hooks = (config.get("hooks") or {}).get("poststart")
-    if not hooks:
-        return
-    try:
-        run_hooks("poststart", hooks, oci_state(container, "running"), container.record["bundle"])
-    except Error:
-        run_poststop(container)
-        clear(container)
-        raise
-
-
-def oci_state(container: Container, status: str) -> dict[str, Any]:
-    """Build the state as the specification has it."""
-    record = container.record
-    return {
-        "ociVersion": SPEC_VERSION,
-        "id": record["id"],
-        "pid": 0 if status == STOPPED else container.pid,
-        "status": status,
-        "bundle": record["bundle"],
-        "rootfs": record.get("rootfs", ""),
-        "created": record.get("created", ""),
-        "owner": owner_name(record.get("owner", 0)),
-        "annotations": record.get("annotations") or {},
-    }
-
-
-def owner_name(uid: int) -> str:
-    """Name the user that made the container."""
-    if uid == 0:
-        return "root"
-    from pwd import getpwuid
-
-    try:
-        return getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
-
-
-def timestamp() -> str:
-    """Write the present time as RFC 3339 has it, to the nanosecond, in UTC."""
-    now = time.time_ns()
-    return (
-        time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now // 1_000_000_000)) + f".{now % 1_000_000_000:09d}Z"
-    )
-
-
-def write_pid_file(path: str, pid: int) -> None:
-    """Write the pid so that a reader finds all of it or nothing: beside, then renamed."""
-    folder, _, name = path.rpartition("/")
-    beside = f"{folder}/.{name}" if folder else f".{name}"
-    write_file(beside, str(pid).encode())
-    posix.rename(beside, path)

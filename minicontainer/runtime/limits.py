@@ -36,7 +36,16 @@ def set_process_limits(pid: int, process: ProcessPlan) -> None:
     if process.rlimits:
         set_rlimits(pid, process)
     if process.oom_score_adj is not None:
-        write_oom_score_adj(pid, process.oom_score_adj)
+        set_oom_score_adj(pid, process.oom_score_adj)
+
+
+@step
+def set_oom_score_adj(pid: int, value: int) -> None:
+    """Say how soon the kernel may choose this process, of all, when memory runs out.
+
+    proc(5) "oom_score_adj"
+    """
+    write_oom_score_adj(pid, value)
 
 
 @step
@@ -53,5 +62,6 @@ def set_rlimits(pid: int, process: ProcessPlan) -> None:
                 raise
             # Not the kernel's own words: podman would take them for a problem with the program.
             raise Refused(
-                f"process.rlimits: {limit['type']} cannot be raised to {limit['hard']}: CAP_SYS_RESOURCE is missing"
+                f"process.rlimits: {limit['type']} cannot be raised to {limit['hard']}: "
+                "CAP_SYS_RESOURCE is missing"
             ) from None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import posix
 
-from minicontainer.errors import Error, KernelError
+from minicontainer.errors import Error, KernelError, SpecError
 from minicontainer.runtime.log import fail, log
 from minicontainer.runtime.options import CommandLine, parse
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 ENTERING = ("create", "run", "exec")  # commands that make a process enter a container
 EXEC_FAILURE = 255
-F_SETFD, FD_CLOEXEC = 2, 1
+F_SETFD, F_GETFL, FD_CLOEXEC = 2, 3, 1
 
 
 def main(words: list[str]) -> int:
@@ -63,7 +63,7 @@ def run_command(line: CommandLine) -> int:
 
         return show(line)
     if settings["trace-fd"]:
-        watch(int(settings["trace-fd"]))
+        watch(settings["trace-fd"])
     if line.command in ENTERING:
         from minicontainer.runtime.interpreter import protect_interpreter
 
@@ -76,8 +76,10 @@ def run_command(line: CommandLine) -> int:
 
 def function_for(command: str) -> Callable[[CommandLine], int]:
     """Import what a command needs, and no more."""
-    if command in ("create", "run", "start"):
-        from minicontainer.runtime import command_start as module
+    if command in ("create", "run"):
+        from minicontainer.runtime import command_create as module
+    elif command == "start":
+        from minicontainer.runtime import command_start as module  # type: ignore[no-redef]
     elif command == "exec":
         from minicontainer.runtime import command_exec as module  # type: ignore[no-redef]
     elif command in ("kill", "delete", "pause", "resume"):
@@ -90,16 +92,22 @@ def function_for(command: str) -> Callable[[CommandLine], int]:
     return function
 
 
-def watch(descriptor: int) -> None:
-    """Tell everything that happens from here on to the trace file behind a descriptor."""
+def watch(descriptor: str) -> None:
+    """Tell everything that happens from here on to the trace file behind a descriptor. Raises SpecError."""
     from minicontainer.trace.events import witnesses
     from minicontainer.trace.file import TraceFile
 
-    witnesses.append(TraceFile(descriptor))
+    try:
+        readable_only = not fcntl.fcntl(int(descriptor), F_GETFL) & (posix.O_WRONLY | posix.O_RDWR)
+    except (ValueError, OverflowError, OSError):
+        readable_only = True
+    if readable_only:
+        raise SpecError("--trace-fd", f'"{descriptor}" is not a descriptor that is open for writing')
+    witnesses.append(TraceFile(int(descriptor)))
 
 
 def default_root() -> str:
-    """Say where the state of containers lies: for root in /run, for others where the system gives them a place."""
+    """Say where containers' state lies: for root in /run, for others where the system gives them a place."""
     variables: dict[Any, Any] = posix.environ
     runtime = variables.get(b"XDG_RUNTIME_DIR", b"").decode()
     if posix.geteuid() == 0 and not (runtime and in_user_namespace()):

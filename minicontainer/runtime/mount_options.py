@@ -57,10 +57,11 @@ PROPAGATION = {
     "rslave": MS_SLAVE | MS_REC,
     "runbindable": MS_UNBINDABLE | MS_REC,
 }
-FILESYSTEM_FLAGS = ("sync", "dirsync", "mand", "lazytime", "iversion", "silent")
-# Words that undo a flag which is off anyway in a new mount, or that mean what happens anyway.
+FILESYSTEM_FLAGS = ("sync", "async", "dirsync", "mand", "nomand", "lazytime", "nolazytime")
+# Words that undo a flag which is off anyway in a new mount, or that mean what happens anyway; podman 5 sends
+# an empty one with `--systemd`.
 NOTHING = (
-    "defaults", "async", "nomand", "nolazytime", "noiversion", "loud", "acl", "noacl", "remount",
+    "", "defaults", "iversion", "noiversion", "silent", "loud", "acl", "noacl", "remount",
 )  # fmt: skip
 IDMAP = ("idmap", "ridmap")
 

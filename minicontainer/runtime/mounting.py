@@ -28,7 +28,6 @@ from minicontainer.linux.paths import (
     make_file,
     openat2,
 )
-from minicontainer.runtime.copy_up import copy_tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,7 +72,7 @@ def copy_of_tree(source: str, recursive: bool) -> int:
 
 
 def mount_entry(root: int, plan: MountPlan, cgroup_source: str) -> None:
-    """Mount one entry. `cgroup_source` is the container's cgroup directory when it has no cgroup namespace."""
+    """Mount one entry. `cgroup_source` is the container's cgroup directory if it has no cgroup namespace."""
     if plan.kind in ("proc", "sysfs"):
         mount_on_real_directory(root, plan)
     elif plan.kind in ("cgroup", "cgroup2"):
@@ -113,17 +112,27 @@ def mount_tmpfs(root: int, plan: MountPlan) -> None:
     data = plan.options.data
     if hidden and not any(key == "mode" for key, _ in data):
         data = [*data, ("mode", f"{posix.fstat(target).st_mode & 0o7777:o}")]
-    # `ro` comes last: what is copied up must be written first.
+    # `ro` comes last: devices, the console, mount points and what is copied up must be written first.
     mount_fd = new_filesystem("tmpfs", plan.source, data, plan.options.set & ~m.MOUNT_ATTR_RDONLY)
     if plan.options.copy_up and hidden:
+        from minicontainer.runtime.copy_up import copy_tree
+
         copy_tree(root, plan.destination, mount_fd)
     if plan.options.set & m.MOUNT_ATTR_RDONLY:
-        m.mount_setattr(mount_fd, "", m.AT_EMPTY_PATH, m.MOUNT_ATTR_RDONLY, 0, 0, 0)
+        plan.source_fd = posix.dup(mount_fd)
     finish(mount_fd, target, plan.options)
 
 
+def freeze_tmpfs(plan: MountPlan) -> None:
+    """Make a tmpfs read-only that was to be so, now that all is in it that belongs there."""
+    if plan.kind == "tmpfs" and plan.source_fd >= 0:
+        m.mount_setattr(plan.source_fd, "", m.AT_EMPTY_PATH, m.MOUNT_ATTR_RDONLY, 0, 0, 0)
+        posix.close(plan.source_fd)
+        plan.source_fd = -1
+
+
 def mount_bind(root: int, plan: MountPlan) -> None:
-    """Mount a copy of a place on the host; its own nosuid, nodev, noexec and atime stay unless they are changed."""
+    """Mount a copy of a place on the host; its nosuid, nodev, noexec and atime stay unless changed."""
     mount_fd = plan.source_fd
     if mount_fd < 0:
         mount_fd = copy_of_tree(plan.source, plan.options.recursive)
@@ -132,7 +141,7 @@ def mount_bind(root: int, plan: MountPlan) -> None:
 
 
 def mount_cgroup(root: int, plan: MountPlan, cgroup_source: str) -> None:
-    """Show the cgroup tree: the container's own, by its namespace or, without one, by a bind of its directory."""
+    """Show the container's own cgroup tree, by its namespace or, without one, by a bind of its directory."""
     if cgroup_source:
         mount_fd = plan.source_fd if plan.source_fd >= 0 else copy_of_tree(cgroup_source, True)
         change_attributes(mount_fd, plan.options)
@@ -168,7 +177,7 @@ def refuse_in_proc(target: int, plan: MountPlan, mount_fd: int = -1) -> None:
 
 
 def finish(mount_fd: int, target: int, options: MountOptions) -> None:
-    """Attach a mount, then give it what can only be given to an attached one: propagation, and the recursive words."""
+    """Attach a mount, then give it what only an attached one takes: propagation, and the recursive words."""
     attach(mount_fd, target)
     if options.set_below or options.clear_below:
         flags = m.AT_EMPTY_PATH | m.AT_RECURSIVE

@@ -1,4 +1,4 @@
-"""The command line of runc, which podman, containerd and cri-o speak: commands, their options, and a parser for them.
+"""The command line of runc, which podman, containerd and cri-o speak: commands, options, and their parser.
 
 The parser is ours because argparse costs more than a tenth of a container's start. An option takes a value
 (its default here is a string, or a list when it may be repeated) or is a switch (False).
@@ -79,6 +79,10 @@ COMMANDS: dict[str, dict[str, Any]] = {
         "cpu-share": "",
         "cpuset-cpus": "",
         "cpuset-mems": "",
+        "kernel-memory": "",
+        "kernel-memory-tcp": "",
+        "l3-cache-schema": "",
+        "mem-bw-schema": "",
         "memory": "",
         "memory-reservation": "",
         "memory-swap": "",
@@ -141,7 +145,7 @@ class CommandLine:
 
 
 def parse(words: list[str]) -> CommandLine:
-    """Understand a command line. Raises Error for an unknown command or option, or a wrong number of words."""
+    """Understand a command line. Error for an unknown command or option, or a wrong number of words."""
     line = CommandLine()
     line.settings, rest = parse_options("", words, GLOBAL)
     if not rest or line.settings["version"] or line.settings["help"]:

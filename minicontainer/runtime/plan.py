@@ -14,7 +14,7 @@ from minicontainer.errors import SpecError
 from minicontainer.linux import mounts as m
 from minicontainer.linux.capabilities import mask
 from minicontainer.linux.namespaces import CLONE_NEWCGROUP, KINDS
-from minicontainer.linux.scheduling import POLICIES, SCHEDULER_FLAGS
+from minicontainer.linux.paths import S_IFDIR, S_IFMT
 from minicontainer.runtime.mount_options import PROPAGATION, MountOptions, parse_mount_options
 
 TYPE_CHECKING = False
@@ -25,7 +25,10 @@ CAPABILITY_SETS = ("bounding", "effective", "inheritable", "permitted", "ambient
 
 
 class MountPlan:
-    """One entry of `mounts`: where, what, how; `source_fd` is a copy of the source made by the parent, or -1."""
+    """One entry of `mounts`: where, what, how.
+
+    `source_fd` is the parent's copy of the source, or a tmpfs that is yet to become read-only; else -1.
+    """
 
     __slots__ = ("destination", "gid_mappings", "kind", "options", "source", "source_fd", "uid_mappings")
 
@@ -45,7 +48,7 @@ class MountPlan:
 
 
 class ProcessPlan:
-    """The user's program and everything that is decided about it: for the first process and for exec alike."""
+    """The user's program and everything that is decided about it, for the first process and for exec."""
 
     __slots__ = (
         "affinity",
@@ -129,9 +132,14 @@ class NamespacePlan:
 
     @property
     def staged(self) -> bool:
-        """Tell whether a process in between is needed: to join before it makes, or to set clocks before it enters."""
+        """Tell whether a process in between must join before it makes, or set clocks before it enters.
+
+        Who has joined a PID namespace for its children needs rights over its own to come back, and without
+        root it has none: that is left to a process that does not come back.
+        """
         kinds = [kind for kind, _ in self.joined]
-        return bool("user" in kinds or (kinds and self.makes("user")) or self.time_offsets)
+        joins = "user" in kinds or "pid" in kinds or (kinds and self.makes("user"))
+        return bool(joins or self.time_offsets)
 
     @property
     def at_clone(self) -> int:
@@ -165,6 +173,7 @@ class InitPlan:
         "root_readonly",
         "rootfs",
         "sysctl",
+        "systemd_cgroup",
     )
 
     def __init__(self, config: dict[str, Any], bundle: str, container_id: str) -> None:
@@ -189,6 +198,7 @@ class InitPlan:
         self.annotations: dict[str, str] = config.get("annotations") or {}
         self.process.keep_groups = self.annotations.get("run.oci.keep_original_groups") == "1"
         self.cgroup_path = ""
+        self.systemd_cgroup = False  # systemd makes the group, when there is a process to put into it
         self.new_keyring = True
         self.no_pivot = False
         self.preserve_fds = 0
@@ -201,6 +211,8 @@ class InitPlan:
 
 def scheduler_attributes(scheduler: dict[str, Any]) -> tuple[int, ...]:
     """Turn `process.scheduler` into what sched_setattr(2) takes."""
+    from minicontainer.linux.scheduling import POLICIES, SCHEDULER_FLAGS
+
     flags = 0
     for name in scheduler.get("flags") or []:
         flags |= SCHEDULER_FLAGS[name]
@@ -226,9 +238,9 @@ def resolve_rootfs(config: dict[str, Any], bundle: str) -> str:
     if path[:1] != "/":
         path = f"{bundle}/{path}"
     try:
-        kind = posix.stat(path).st_mode & 0o170000
+        kind = posix.stat(path).st_mode & S_IFMT
     except OSError as problem:
         raise SpecError("root.path", f'invalid rootfs "{path}": {problem.strerror}'.lower()) from None
-    if kind != 0o040000:
+    if kind != S_IFDIR:
         raise SpecError("root.path", f'"{path}" is not a directory')
     return path

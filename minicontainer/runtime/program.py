@@ -15,6 +15,7 @@ from minicontainer.errors import Error, KernelError
 from minicontainer.linux.paths import O_CLOEXEC, S_IFDIR, S_IFMT, S_IFREG, openat2
 
 LONGEST_PASSWD = 10 << 20
+LEAST_FIELDS = 6  # the shell may be missing: passwd(5)
 
 
 def environment(entries: list[str], uid: int, root: int) -> dict[str, str]:
@@ -32,7 +33,7 @@ def home_of(uid: int, root: int) -> str:
     """Read a user's home directory from the container's /etc/passwd; `/` when it is not there."""
     for line in read_regular_file(root, "/etc/passwd").split("\n"):
         fields = line.split(":")
-        if len(fields) > 5 and fields[2] == str(uid) and fields[5][:1] == "/":
+        if len(fields) >= LEAST_FIELDS and fields[2] == str(uid) and fields[5][:1] == "/":
             return fields[5]
     return "/"
 
@@ -53,7 +54,7 @@ def read_regular_file(root: int, path: str) -> str:
 
 
 def find_program(name: str, path: str) -> str:
-    """Find the program as execvp(3) would, and say in the words that callers match why it cannot be started."""
+    """Find the program as execvp(3) would, or say in the words that callers match why it cannot start."""
     if "/" in name:
         problem = why_not_executable(name)
         if problem:

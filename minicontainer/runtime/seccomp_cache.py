@@ -8,11 +8,9 @@ See seccomp(2); docs/decisions for why the compiler is ours.
 
 from __future__ import annotations
 
-import posix
-
 from minicontainer.linux.numbers import machine
 from minicontainer.linux.seccomp_flags import filter_flags
-from minicontainer.runtime.container import make_private_directories, read_file, write_file
+from minicontainer.runtime.container import make_private_directories, read_file, write_at_once
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,11 +40,9 @@ def compile_and_keep(seccomp: dict[str, Any], cache: str, path: str) -> bytes:
     from minicontainer.linux.seccomp_compiler import compile_filter
 
     program = compile_filter(seccomp, machine)
-    beside = f"{path}.{posix.getpid()}"
     try:
         make_private_directories(cache)
-        write_file(beside, program)
-        posix.rename(beside, path)
+        write_at_once(path, program)
     except OSError:
         return program  # a cache that cannot be written costs time, nothing else
     return program

@@ -1,7 +1,6 @@
 """seccomp's user notification: the filter asks a program on the host, which needs the filter's descriptor.
 
-    first process --loads the filter--> number N --pipe--> runtime --pidfd_getfd(N)--> descriptor --socket-->
-    listener
+    first process --loads it--> number N --pipe--> runtime --pidfd_getfd(N)--> descriptor --socket--> listener
 
 The runtime fetches it, because the first process could not send it: its own system calls may be the ones
 asked about.
@@ -23,7 +22,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from minicontainer.runtime.spawn import FirstProcess
+    from minicontainer.runtime.first_process import FirstProcess
 
 RECEIVER = "run.oci.seccomp.receiver"
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from collections import deque
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from typing import Any
 from minicontainer.errors import Error, Unsupported
 from minicontainer.launch import reach_libraries
 from minicontainer.linux.cgroups import own_cgroup
-from minicontainer.runtime.cgroup_paths import in_user_namespace, unit_of
+from minicontainer.runtime.cgroup_paths import in_user_namespace, unit_of, unit_path
 from minicontainer.runtime.systemd_values import Value, annotation_properties, resource_properties
 from minicontainer.trace.events import step
 
@@ -41,6 +42,19 @@ class BusError(Error):
         self.name = name
 
 
+def scope_path(config: dict[str, Any], identifier: str) -> str:
+    """Say where the cgroup of a scope will be, before systemd makes it. Raises SpecError, Unsupported.
+
+    A user's systemd makes its groups below its own.
+    """
+    require_systemd()
+    path = unit_path(*wanted_unit(config, identifier))
+    if not is_users():
+        return path
+    with Manager() as manager:
+        return manager.read("ControlGroup").rstrip("/") + path
+
+
 @step
 def start_scope(config: dict[str, Any], identifier: str, pid: int) -> str:
     """Let systemd make a scope and put the container's first process into it.
@@ -48,7 +62,7 @@ def start_scope(config: dict[str, Any], identifier: str, pid: int) -> str:
     Returns the path of its cgroup. A failed unit of the same name, left by an earlier container, is cleared
     away.
     """
-    slice_name, unit = unit_of((config.get("linux") or {}).get("cgroupsPath") or "", identifier)
+    slice_name, unit = wanted_unit(config, identifier)
     resources = (config.get("linux") or {}).get("resources") or {}
     with Manager() as manager:
         wanted = scope_properties(slice_name, identifier, pid)
@@ -64,6 +78,15 @@ def start_scope(config: dict[str, Any], identifier: str, pid: int) -> str:
     return own_cgroup(pid)
 
 
+def wanted_unit(config: dict[str, Any], identifier: str) -> tuple[str, str]:
+    """Read `linux.cgroupsPath` as (slice, unit); a user's systemd has no system.slice."""
+    asked = (config.get("linux") or {}).get("cgroupsPath") or ""
+    slice_name, unit = unit_of(asked, identifier)
+    if is_users() and not asked.partition(":")[0]:
+        slice_name = "user.slice"
+    return slice_name, unit
+
+
 def scope_properties(slice_name: str, identifier: str, pid: int) -> dict[str, Value]:
     """Describe the scope: below its slice, delegated to us, with all accounting, started with one process."""
     return {
@@ -77,19 +100,22 @@ def scope_properties(slice_name: str, identifier: str, pid: int) -> dict[str, Va
 
 
 @step
-def update_unit(path: str, resources: dict[str, Any]) -> None:
+def update_unit(path: str, resources: dict[str, Any], bus: str = "") -> None:
     """Tell systemd the container's new limits, that it does not restore the old ones."""
-    with Manager() as manager:
+    with Manager(bus) as manager:
         changed = resource_properties(resources, manager.version())
         if changed:
             manager.call("SetUnitProperties", "sba(sv)", (unit_name(path), True, list(changed.items())))
 
 
 @step
-def stop_unit(path: str) -> None:
-    """Let systemd stop the container's scope and forget it; one that is not there is no error."""
+def stop_unit(path: str, bus: str = "") -> None:
+    """Let systemd stop the container's scope and forget it; one that is not there is no error.
+
+    `bus` is where it was started: the caller's environment may no longer say so.
+    """
     unit = unit_name(path)
-    with Manager() as manager:
+    with Manager(bus) as manager:
         try:
             manager.job("StopUnit", "ss", (unit, "replace"))
         except BusError as problem:
@@ -108,9 +134,23 @@ def is_running() -> bool:
     return Path("/run/systemd/system").is_dir()
 
 
+def require_systemd() -> None:
+    """Raise Unsupported where systemd does not run."""
+    if not is_running():
+        raise Unsupported(
+            "systemd is not running, so it cannot make a cgroup",
+            "leave --systemd-cgroup away on this machine",
+        )
+
+
+def is_users() -> bool:
+    """Tell whether the systemd that manages us is a user's own, not the system's."""
+    return os.geteuid() != 0 or in_user_namespace()
+
+
 def bus_address() -> str:
     """Find the bus of the systemd that manages us: the system's, or a user's own. Raises Unsupported."""
-    if os.geteuid() == 0 and not in_user_namespace():
+    if not is_users():
         return os.environ.get("DBUS_SYSTEM_BUS_ADDRESS") or SYSTEM_BUS
     given = os.environ.get("DBUS_SESSION_BUS_ADDRESS")
     folder = os.environ.get("XDG_RUNTIME_DIR")  # may be set and empty
@@ -121,28 +161,44 @@ def bus_address() -> str:
     return given or f"unix:path={folder}/bus"
 
 
-def connect() -> Any:
-    """Open a connection to the bus. Raises Unsupported where systemd or its bus is not there."""
-    if not is_running():
-        raise Unsupported(
-            "systemd is not running, so it cannot make a cgroup",
-            "leave --systemd-cgroup away on this machine",
-        )
-    address = bus_address()
+def connect(address: str) -> Any:
+    """Open a connection to a bus. Raises Unsupported where nobody answers there."""
     reach_libraries()
-    from jeepney.io.blocking import open_dbus_connection
+    from jeepney.bus import get_bus
+    from jeepney.io.blocking import DBusConnection
 
+    line = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        return open_dbus_connection(address, auth_timeout=SECONDS)
+        line.settimeout(SECONDS)
+        line.connect(get_bus(address))
+        authenticate(line)
+        line.settimeout(None)
+        return DBusConnection(line)
     except (OSError, RuntimeError, ValueError) as problem:
+        line.close()
         raise Unsupported(f"systemd cannot be reached by D-Bus at {address}: {problem}") from problem
+
+
+def authenticate(line: socket.socket) -> None:
+    """Be whom the kernel says we are: in a user namespace our own number for that is not the bus's."""
+    line.sendall(b"\0AUTH EXTERNAL\r\nDATA\r\n")
+    answer = b""
+    while answer.count(b"\r\n") < len(("DATA", "OK")) and not answer.startswith((b"REJECTED", b"ERROR")):
+        part = line.recv(4096)
+        if not part:
+            raise ConnectionError("the bus has hung up")
+        answer += part
+    if b"\r\nOK " not in answer:
+        raise ConnectionError(f"the bus does not let us in: {answer.decode(errors='replace').strip()}")
+    line.sendall(b"BEGIN\r\n")
 
 
 class Manager:
     """systemd's manager object, on a connection of its own."""
 
-    def __init__(self) -> None:
-        self.connection = connect()
+    def __init__(self, bus: str = "") -> None:
+        require_systemd()
+        self.connection = connect(bus or bus_address())
 
     def __enter__(self) -> Manager:
         return self
@@ -171,13 +227,15 @@ class Manager:
 
     def version(self) -> int:
         """Ask which systemd this is: `252.30-1~deb12u2` is 252; 0 when it does not say."""
+        found = re.search("[0-9]+", self.read("Version"))
+        return int(found.group()) if found else 0
+
+    def read(self, name: str) -> str:
+        """Read a property of the manager."""
         from jeepney import DBusAddress, Properties
 
-        (answer,) = self.send(
-            Properties(DBusAddress(OBJECT, bus_name=NAME, interface=MANAGER)).get("Version")
-        )
-        found = re.search("[0-9]+", str(answer[1]))
-        return int(found.group()) if found else 0
+        (answer,) = self.send(Properties(DBusAddress(OBJECT, bus_name=NAME, interface=MANAGER)).get(name))
+        return str(answer[1])
 
     def start(self, unit: str, properties: dict[str, Value]) -> None:
         """Start a transient unit, and wait until its processes are in it."""

@@ -47,7 +47,7 @@ steps: list[str] = []  # the steps that this process is in now, outermost first
 
 
 def step(function: Callable[P, R]) -> Callable[P, R]:
-    """Mark a function as one step of the story: the first line of its docstring is what `--explain` prints."""
+    """Mark a function as one step of the story: `--explain` prints the first line of its docstring."""
     name = function.__module__ + ":" + function.__qualname__
 
     def told(*arguments: P.args, **named: P.kwargs) -> R:

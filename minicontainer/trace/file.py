@@ -30,7 +30,11 @@ DESCRIPTORS = {
     "open_tree": (0,),
     "mount_setattr": (0,),
     "fchdir": (0,),
+    "fchmod": (0,),
     "fchown": (0,),
+    "fchownat": (0,),
+    "fsetxattr": (0,),
+    "linkat": (0, 2),
     "clone3": (2,),
     "ioctl": (0,),
     "sendmsg": (0, 2),
@@ -44,7 +48,7 @@ DESCRIPTORS = {
     "symlinkat": (1,),
     "mkdirat": (0,),
     "pidfd_send_signal": (0,),
-    "bpf_prog_attach": (0, 1),
+    "bpf_prog_attach": (0, 1, 2),
     "bpf_prog_detach": (0, 1),
 }
 
@@ -94,7 +98,7 @@ class TraceFile:
         """Write descriptors as their number and what they name."""
         told = list(arguments)
         for position in DESCRIPTORS.get(name, ()):
-            number = told[position]
+            number = told[position] if position < len(told) else None
             if isinstance(number, int) and number >= 0:
                 told[position] = [number, self.target(number)]
         return told

@@ -23,8 +23,9 @@ posix.write(2, repr([code, sorted(sys.modules)]).encode())
 posix._exit(0)
 """
 FORBIDDEN = {
-    "re", "json", "enum", "dataclasses", "typing", "pathlib", "contextlib", "functools", "collections", "ctypes",
-    "subprocess", "argparse", "click", "rich", "msgspec", "asyncio", "pyroute2", "inspect", "ast", "os", "shutil",
+    "re", "json", "enum", "dataclasses", "typing", "pathlib", "contextlib", "functools", "collections",
+    "ctypes", "subprocess", "argparse", "click", "rich", "msgspec", "asyncio", "pyroute2", "inspect", "ast",
+    "os", "shutil",
 }  # fmt: skip
 
 

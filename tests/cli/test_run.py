@@ -114,6 +114,15 @@ def test_standard_input_reaches_the_program() -> None:
     assert mini("run", "-i", "busybox", "cat", input="typed\n").stdout == "typed\n"
 
 
+def test_without_i_standard_input_is_left_to_whoever_reads_next() -> None:
+    script = f"{COMMAND} run busybox cat; cat"
+    done = subprocess.run(["sh", "-c", script], input="typed\n", capture_output=True, text=True, check=True)
+    assert done.stdout == "typed\n"
+    closed = subprocess.run(["sh", "-c", f"{COMMAND} run busybox ls -l /proc/self/fd/0 <&-"],
+                            capture_output=True, text=True, check=True)  # fmt: skip
+    assert closed.stdout.endswith("-> /dev/null\n")
+
+
 def test_changes_do_not_reach_the_image() -> None:
     assert output("busybox", "sh", "-c", "echo x >/etc/changed && cat /etc/changed") == "x\n"
     assert output("busybox", "sh", "-c", "ls /etc/changed 2>&1 || true").startswith("ls: ")
@@ -157,16 +166,19 @@ def test_nothing_is_left_and_the_bundle_is_readable_while_it_runs() -> None:
 
 def test_after_kill_9_the_next_run_and_delete_clear_everything() -> None:
     name = f"killed-{os.getpid()}"
-    process = subprocess.Popen([COMMAND, "run", "--name", name, "busybox", "sh", "-c", "echo started; sleep 1000"],
-                               text=True, stdout=subprocess.PIPE)  # fmt: skip
-    with process:
-        assert process.stdout
-        assert process.stdout.readline() == "started\n"
-        process.send_signal(signal.SIGKILL)
-        process.wait(TIMEOUT)
-        subprocess.run([RUNTIME, "delete", "--force", name], check=True, timeout=TIMEOUT)
-    assert output("busybox", "true") == ""
-    assert not (BUNDLES / name).exists()
+    command = [COMMAND, "run", "--name", name, "busybox", "sh", "-c", "echo started; sleep 1000"]
+    process = subprocess.Popen(command, text=True, stdout=subprocess.PIPE)
+    try:
+        with process:
+            assert process.stdout
+            assert process.stdout.readline() == "started\n"
+            process.send_signal(signal.SIGKILL)
+            process.wait(TIMEOUT)
+            subprocess.run([RUNTIME, "delete", "--force", name], check=True, timeout=TIMEOUT)
+        assert output("busybox", "true") == ""
+        assert not (BUNDLES / name).exists()
+    finally:
+        shutil.rmtree(BUNDLES / name, ignore_errors=True)
     assert "/run/minicontainer/scratch" not in Path("/proc/self/mountinfo").read_text()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,44 @@ def test_options_reach_the_process(containerd: Containerd) -> None:
     assert seen["shm"] == "yes"
 
 
+def test_a_missing_working_directory_is_made_in_a_read_only_root(containerd: Containerd) -> None:
+    done = containerd.run("--read-only", "--cwd", "/made/for/it", IMAGE, "elsewhere", "pwd")
+    assert (done.returncode, done.stdout) == (0, "/made/for/it\n"), done.stderr
+
+
+def test_exec_is_the_user_that_is_asked_for(containerd: Containerd, sleeping: str) -> None:
+    words = ["task", "exec", "--exec-id", "eight", "--user", "1000:2000", "--cwd", "/home", sleeping]
+    done = containerd.call(*words, "sh", "-c", "id -u; id -g; pwd; touch /home/x")
+    assert done.stdout.split() == ["1000", "2000", "/home"]
+    assert "Permission denied" in done.stderr
+
+
+def test_events_tell_of_a_life(containerd: Containerd) -> None:
+    with containerd.terminal("events") as events:
+        # nothing says when the subscription stands: ask until the first event is heard
+        eventually(
+            lambda: containerd.run(IMAGE, "early", "true").returncode == 0 and events.shows("/tasks/exit"),
+            "no event was ever told",
+        )
+        containerd.succeed(*containerd.run_words("--detach", IMAGE, "told", "sleep", "1000"))
+        containerd.succeed("task", "exec", "--exec-id", "seven", "told", "true")
+        containerd.succeed("task", "pause", "told")
+        containerd.succeed("task", "resume", "told")
+        containerd.succeed("task", "kill", "--signal", "SIGKILL", "told")
+        eventually(lambda: events.shows('"exit_status":137'), "its end was never told")
+        # but not "delete": containerd 2's shim often ends before it has told of it, whatever the runtime
+        for kind in ("create", "start", "exec-added", "exec-started", "paused", "resumed", "exit"):
+            told = f'/tasks/{kind} {{"container_id":"told"'
+            eventually(partial(events.shows, told), f"never told: {told}")
+
+
+def test_a_checkpoint_is_refused_and_harms_nothing(containerd: Containerd, sleeping: str) -> None:
+    done = containerd.call("task", "checkpoint", sleeping)
+    assert done.returncode != 0
+    assert "checkpoint" in done.stderr or "criu" in done.stderr
+    assert containerd.tasks() == {sleeping: "RUNNING"}
+
+
 def test_namespaces_of_another_container_are_shared_if_asked_for(
     containerd: Containerd, sleeping: str
 ) -> None:
@@ -186,6 +225,16 @@ def test_a_default_value_asks_for_nothing(containerd: Containerd) -> None:
         assert "cpu" in done.stderr
     else:
         assert (done.returncode, done.stdout) == (0, "hi\n"), done.stderr
+
+
+@pytest.mark.skipif(met("controller:memory"), reason="where the controller is, the limit is kept")
+def test_a_limit_that_cannot_be_kept_is_refused_by_name(containerd: Containerd) -> None:
+    done = containerd.run("--memory-limit", str(64 << 20), IMAGE, "limited", "true")
+    assert done.returncode == 1
+    # the peers' words are about a file, which podman takes for a command that is not found
+    words = "controller memory is not available" if containerd.kind == "ours" else "memory.max"
+    assert words in done.stderr
+    assert containerd.tasks() == {}
 
 
 @pytest.mark.requires("controller:memory", "controller:pids")

@@ -10,6 +10,7 @@ See <linux/bpf_common.h>, <linux/filter.h>, <linux/bpf.h>.
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from typing import Any
 
 from tests.explain.words import Macro, Name, Struct, Unreadable
@@ -33,9 +34,9 @@ ACTIONS = {
 
 # The same names mean other numbers in eBPF, and some depend on the class of the instruction.
 EBPF = CODES | {
-    "BPF_JMP32": 0x06, "BPF_ALU64": 0x07, "BPF_DW": 0x18, "BPF_XADD": 0xC0, "BPF_ATOMIC": 0xC0, "BPF_MOV": 0xB0,
-    "BPF_ARSH": 0xC0, "BPF_END": 0xD0, "BPF_JNE": 0x50, "BPF_JSGT": 0x60, "BPF_JSGE": 0x70, "BPF_CALL": 0x80,
-    "BPF_EXIT": 0x90, "BPF_JLT": 0xA0, "BPF_JLE": 0xB0, "BPF_JSLT": 0xC0, "BPF_JSLE": 0xD0,
+    "BPF_JMP32": 0x06, "BPF_ALU64": 0x07, "BPF_DW": 0x18, "BPF_XADD": 0xC0, "BPF_ATOMIC": 0xC0,
+    "BPF_MOV": 0xB0, "BPF_ARSH": 0xC0, "BPF_END": 0xD0, "BPF_JNE": 0x50, "BPF_JSGT": 0x60, "BPF_JSGE": 0x70,
+    "BPF_CALL": 0x80, "BPF_EXIT": 0x90, "BPF_JLT": 0xA0, "BPF_JLE": 0xB0, "BPF_JSLT": 0xC0, "BPF_JSLE": 0xD0,
 }  # fmt: skip
 
 
@@ -72,7 +73,7 @@ def instruction(macro: Any) -> bytes:
     return struct.pack("<HBBI", word(code, CODES), yes, no, word(k, ACTIONS))
 
 
-def word(value: Any, names: dict[str, int]) -> int:
+def word(value: Any, names: Mapping[str, int]) -> int:
     """Give the number of a word of flags."""
     if isinstance(value, int):
         return value

@@ -1,11 +1,10 @@
 """One form for calls that strace saw and calls that were told, so that the two lists can be compared.
 
-What counts is here: `WATCHED` are the system calls by which a runtime changes the machine (what lies in
-files, and their times and attributes, is not part of the story: `tmpcopyup` copies those), `only_asks` says
-which uses of them change nothing, `BOOKKEEPING` to which files a process may write without telling. Nothing
-else is left out. Arguments are the same when they mean the same: flags are sets, a filter is its digest, a
-descriptor is what it names, and what a wrapper adds to please the kernel (sizes, addresses, constant zeros)
-is dropped on both sides.
+What counts is here: `WATCHED` are the system calls by which a runtime changes the machine (what `tmpcopyup`
+copies into files, and their times, is not part of the story), `only_asks` says which uses of them change
+nothing, `BOOKKEEPING` which files a process may write to or rename without telling. Nothing else is left
+out. Arguments are the same when they mean the same: flags are sets, a filter is its digest, a descriptor is
+what it names, and what a wrapper adds to please the kernel (sizes, addresses, constant zeros) is dropped.
 
 See strace(1); house rule "explain must not lie".
 """
@@ -18,30 +17,36 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from minicontainer.linux.flags import MountAttr
-from tests.explain.bpf import assemble, assemble_ebpf
+from minicontainer.linux.flags import MountAttr, Open
+from tests.explain.bpf import assemble, assemble_ebpf, word
 from tests.explain.words import Descriptor, Line, Macro, Name, Struct, read_line
 
 WATCHED = frozenset(
-    "unshare setns clone3 clone fork vfork mount umount2 pivot_root chroot fsopen fsconfig fsmount fspick move_mount "
-    "open_tree mount_setattr swapon swapoff sethostname setdomainname setuid setgid setreuid setregid setresuid "
-    "setresgid setgroups setfsuid setfsgid capset prctl seccomp bpf keyctl add_key request_key personality prlimit64 "
-    "setrlimit setpriority sched_setattr sched_setscheduler sched_setparam sched_setaffinity ioprio_set "
-    "set_mempolicy mbind migrate_pages mknod mknodat mkdirat symlinkat unlinkat fchown "
-    "umask setsid setpgid ioctl sendto sendmsg sendmmsg "
-    "kill tkill tgkill pidfd_open pidfd_getfd pidfd_send_signal process_madvise ptrace reboot init_module "
-    "finit_module acct quotactl iopl ioperm settimeofday clock_settime adjtimex clock_adjtime syslog vhangup "
-    "write pwrite64 writev execve execveat".split()
+    "unshare setns clone3 clone fork vfork mount umount2 pivot_root chroot fsopen fsconfig fsmount "
+    "fspick move_mount open_tree mount_setattr swapon swapoff sethostname setdomainname setuid setgid "
+    "setreuid setregid setresuid setresgid setgroups setfsuid setfsgid capset prctl seccomp bpf keyctl "
+    "add_key request_key personality prlimit64 setrlimit setpriority sched_setattr sched_setscheduler "
+    "sched_setparam sched_setaffinity ioprio_set set_mempolicy mbind migrate_pages mknod mknodat mkdir "
+    "mkdirat symlink symlinkat link linkat unlink unlinkat rmdir rename renameat renameat2 chmod fchmod "
+    "fchmodat fchmodat2 chown lchown fchown fchownat setxattr lsetxattr fsetxattr removexattr "
+    "lremovexattr fremovexattr umask setsid setpgid ioctl sendto sendmsg sendmmsg kill tkill tgkill "
+    "rt_sigqueueinfo rt_tgsigqueueinfo pidfd_open pidfd_getfd pidfd_send_signal process_madvise "
+    "process_vm_writev ptrace reboot kexec_load kexec_file_load io_uring_setup init_module "
+    "delete_module finit_module acct quotactl iopl ioperm settimeofday clock_settime adjtimex "
+    "clock_adjtime syslog vhangup write pwrite64 writev execve execveat".split()
 )
 # Files that a process may write to without telling, because the machine does not change by it: what processes
 # of one command say to each other, what the user sees, and the runtime's own notes, to which `delete` goes
 # back.
 BOOKKEEPING = (
-    "pipe:[", "socket:[", "/memfd:", "/dev/pts/", "/dev/null", "/run/minicontainer-runtime/", "/run/minicontainer/",
+    "pipe:[", "socket:[", "/memfd:", "/dev/pts/", "/dev/null",
+    "/run/minicontainer-runtime/", "/run/minicontainer/",
 )  # fmt: skip
-STREAMS = ("pipe:[", "socket:[", "/dev/")
+# The calls that do so by a path, not by the descriptor of a directory.
+NAMING = frozenset("mknod mknodat mkdir mkdirat unlink unlinkat rmdir rename renameat renameat2".split())
 ASKING_IOCTLS = frozenset(
-    "TCGETS FIOCLEX FIONCLEX FIONBIO FIONREAD TIOCGWINSZ TIOCGPGRP TIOCGPTN SIOCGIFINDEX NS_GET_USERNS".split()
+    "TCGETS FIOCLEX FIONCLEX FIONBIO FIONREAD TIOCGWINSZ TIOCGPGRP TIOCGPTN SIOCGIFINDEX "
+    "NS_GET_USERNS".split()
 )
 ASKING_KEYCTLS = frozenset("KEYCTL_DESCRIBE KEYCTL_READ KEYCTL_GET_KEYRING_ID".split())
 ASKING_PRCTLS = frozenset(("PR_CAPBSET_READ",))
@@ -61,7 +66,7 @@ class Call:
         return f"{self.name}({inside})" + (f" = {self.errno}" if self.errno else "")
 
 
-def shown(value: object) -> str:
+def shown(value: object) -> str:  # noqa: PLR0911 - one for each form
     """Write a value for a person who reads a difference."""
     match value:
         case frozenset():
@@ -93,33 +98,35 @@ def counts(line: Line, notes: Iterable[str] = ()) -> bool:
 def only_asks(line: Line) -> bool:
     """Say whether this use of the call changes nothing."""
     first = name_of(line.arguments[0]) if line.arguments else ""
+    changes_nothing = False
     match line.name:
         case "prlimit64":
-            return line.arguments[2] is None
+            changes_nothing = line.arguments[2] is None
         case "prctl":
-            return first.startswith("PR_GET") or first in ASKING_PRCTLS
+            changes_nothing = first.startswith("PR_GET") or first in ASKING_PRCTLS
         case "keyctl":
-            return first in ASKING_KEYCTLS
+            changes_nothing = first in ASKING_KEYCTLS
         case "bpf":
-            return first in ASKING_BPF
+            changes_nothing = first in ASKING_BPF
         case "ioctl":
-            return name_of(line.arguments[1]) in ASKING_IOCTLS
+            changes_nothing = name_of(line.arguments[1]) in ASKING_IOCTLS
         case "kill":
-            return line.arguments[1] == 0
+            changes_nothing = line.arguments[1] == 0
         case "sendto":
-            return name_of(message_type(line)).startswith("RTM_GET")
-    return False
+            changes_nothing = name_of(message_type(line)).startswith("RTM_GET")
+    return changes_nothing
 
 
 def keeps_books(line: Line, files: tuple[str, ...]) -> bool:
     """Say whether this is about a file that does not count."""
     where = line.arguments[0] if line.arguments else None
-    if line.name == "mknodat" and isinstance(
-        line.arguments[1], bytes
-    ):  # a FIFO among the runtime's own notes
-        return line.arguments[1].decode("utf-8", "surrogateescape").startswith(files)
-    if line.name == "fchown":  # of the standard streams it counts; of a file it belongs to copying that file
-        return isinstance(where, Descriptor) and not where.target.startswith(STREAMS)
+    if line.name == "linkat":  # gives a file its name, that had none: O_TMPFILE
+        return bool(line.arguments[3].decode("utf-8", "surrogateescape").startswith(files))
+    if line.name in NAMING and not isinstance(where, Descriptor):
+        paths = [
+            value.decode("utf-8", "surrogateescape") for value in line.arguments if isinstance(value, bytes)
+        ]
+        return all(f"{path}/".startswith(files) or "/__pycache__/" in path for path in paths)
     if line.name not in ("write", "pwrite64", "writev"):
         return False
     return isinstance(where, Descriptor) and (
@@ -196,7 +203,7 @@ def write(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def move_mount(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-    """Drop what the moved mount's descriptor names: the call itself changes it, and strace looks before, we after."""
+    """Drop what the moved mount's descriptor names: the call changes it; strace looks before, we after."""
     return (bool(isinstance(arguments[0], Descriptor)), *arguments[1:])
 
 
@@ -218,11 +225,22 @@ def mount_setattr(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
 
 def number_of(attributes: Any) -> str:
     """Add up a word of mount attributes: the mask of all times has a name that strace does not use."""
-    parts = attributes if isinstance(attributes, frozenset) else {name_of(attributes) or attributes}
-    total = 0
-    for part in parts:
-        total |= part if isinstance(part, int) else MountAttr[part]
-    return hex(total)
+    return hex(word(attributes, MountAttr.__members__))
+
+
+def ioctl(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Add up the flags of open(2) that TIOCGPTPEER takes: strace writes them as a number."""
+    if name_of(arguments[1]) != "TIOCGPTPEER":
+        return arguments
+    return (*arguments[:2], word(arguments[2], Open.__members__))
+
+
+def sendmsg(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Keep what is sent, and the descriptors that are passed."""
+    message = arguments[1]
+    (vector,), (control,) = message.get("msg_iov"), message.get("msg_control")
+    passed = [control.get(name) for name in ("cmsg_type", "cmsg_data")]
+    return (arguments[0], vector.get("iov_base"), *passed, *arguments[2:])
 
 
 def seccomp(arguments: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -289,10 +307,12 @@ FORMS: dict[str, Change] = {
     "bpf": bpf,
     "clone3": clone3,
     "execve": execve,
+    "ioctl": ioctl,
     "mount_setattr": mount_setattr,
     "move_mount": move_mount,
     "prctl": prctl,
     "seccomp": seccomp,
+    "sendmsg": sendmsg,
     "sendto": sendto,
     "setdomainname": first_only,
     "sethostname": first_only,

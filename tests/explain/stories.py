@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from minicontainer.explain.text import LEGEND
 from minicontainer.linux.spelling import spell_call, spell_errno
 from tests.explain.calls import WATCHED, Call, as_printed, common, counts, read_call, shown
 from tests.explain.words import Line, read_line
@@ -55,7 +56,7 @@ class Birth:
 
 
 def read_strace(prefix: Path, notes: Iterable[str] = ()) -> list[Process]:
-    """Read the files of `strace -ff -o PREFIX`: the first process, then the others in the order of their birth."""
+    """Read the files of `strace -ff -o PREFIX`: the first process, then the others as they were born."""
     files = {int(path.name.rpartition(".")[2]): path for path in prefix.parent.glob(prefix.name + ".*")}
     lines = {pid: [read_line(text) for text in path.read_text(errors="surrogateescape").splitlines()
                    if is_call(text)] for pid, path in files.items()}  # fmt: skip
@@ -79,7 +80,7 @@ def counting_calls(pid: int, lines: list[Line], notes: Iterable[str]) -> list[Ca
 
 
 def is_call(text: str) -> bool:
-    """Tell a call from the lines about signals and exits, and from calls that a signal made the kernel start anew."""
+    """Tell a call from lines about signals and exits, and from calls that the kernel began anew after one."""
     return not text.startswith(("+++", "---")) and " = ? ERESTART" not in text
 
 
@@ -178,7 +179,7 @@ def read_page(text: str) -> list[Process]:
     speakers: dict[str, Process] = {}
     process: Process | None = None
     last = ""
-    for line in filter(None, map(str.strip, text.splitlines())):
+    for line in filter(None, map(str.strip, text.removeprefix(LEGEND).splitlines())):
         if heading := HEADING.fullmatch(line):
             number = re.search(r"process (\d+)", heading[1])
             process = speakers.setdefault(heading[1], Process(int(number[1]) if number else 0))
@@ -196,7 +197,7 @@ def read_page(text: str) -> list[Process]:
 
 
 def unfold(line: str, last: str) -> list[str]:
-    """Give the calls that a line stands for: itself, or those that differ from the last in the last word only."""
+    """Give the calls that a line stands for: itself, or those that differ from the last in one word only."""
     folded = FOLDED.fullmatch(line)
     if not folded:
         return [line]

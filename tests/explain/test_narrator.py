@@ -14,7 +14,7 @@ from minicontainer.errors import SpecError
 from minicontainer.explain.narration import reading, title
 from minicontainer.explain.narrator import Narrator, Teller
 from minicontainer.explain.story import read_events
-from minicontainer.explain.text import Page, breaks, screen
+from minicontainer.explain.text import LEGEND, Page, breaks, screen
 
 STEP = "minicontainer.cli.scratch:take_own_mount_table"
 
@@ -43,6 +43,7 @@ def test_a_step_is_told_by_the_first_line_of_its_docstring() -> None:
         event("entered", STEP), event("called", "unshare", 0x20000, result=None, errno=0), event("left", STEP)
     )
     assert told.splitlines() == [
+        LEGEND,
         "",
         "-- runtime: process 7, on the host --",
         "> Give this command a mount table of its own, so that nothing it mounts shows up on the host.",
@@ -74,13 +75,36 @@ def test_what_to_read_is_only_told_where_it_is_something_to_read() -> None:
     assert reading("minicontainer.explain.narration:title") == ""
 
 
+def called(name: str, role: str = "runtime", result: object = None) -> dict[str, Any]:
+    arguments = (0, 17, -1) if name == "clone3" else ()
+    return event("called", name, *arguments, role=role, result=result, errno=0)
+
+
 def test_each_process_is_announced_when_it_begins_to_speak() -> None:
-    mine, its = (
-        event("called", "setsid", result=None, errno=0),
-        event("called", "setsid", role="init", result=None, errno=0),
-    )
-    assert tell(mine, mine, its, mine).count("-- runtime") == 2
+    mine, its = called("setsid"), called("setsid", "init")
+    assert tell(called("clone3", result=[20, 6]), mine, its, mine).count("-- runtime") == 2
     assert "-- init: becomes the container; inside it is process 7 --" in tell(its)
+
+
+def test_a_process_is_told_of_after_the_call_that_made_it() -> None:
+    """The child may be faster than its maker, who tells of the call only when it has come back."""
+    told = tell(
+        called("setsid"),
+        called("setns", "init"),
+        called("clone3", result=[20, 6]),
+        called("umask", "init", 0),
+    )
+    assert 0 < told.index("clone3(") < told.index("-- init") < told.index("setns(") < told.index("umask(")
+    assert told.count("-- ") == 2
+
+
+def test_a_process_of_which_nobody_tells_that_it_was_made_is_not_left_out() -> None:
+    assert "setsid()" in tell(called("umask", result=18), called("setsid", "init"))
+
+
+def test_a_mask_is_answered_in_octal() -> None:
+    told = tell(event("called", "umask", 0, result=0o22, errno=0))
+    assert told.endswith("umask(000) = 022\n")
 
 
 def test_a_refused_call_is_told_with_its_errno() -> None:
@@ -90,7 +114,7 @@ def test_a_refused_call_is_told_with_its_errno() -> None:
 
 def test_calls_that_differ_in_their_last_word_only_are_folded() -> None:
     drops = [event("called", "prctl", 24, number, result=0, errno=0) for number in (5, 6, 7, 8)]
-    assert tell(*drops).splitlines()[2:] == [
+    assert tell(*drops).splitlines()[3:] == [
         "  prctl(PR_CAPBSET_DROP, CAP_KILL)",
         "  ... and 3 more: CAP_SETGID, CAP_SETUID, CAP_SETPCAP",
     ]
@@ -117,19 +141,26 @@ def test_a_terminal_gets_colours_and_no_color_takes_them_away(monkeypatch: pytes
     assert "\x1b[36m" in tell(one, stream=Tty())
     assert "\x1b" not in tell(one)
     monkeypatch.setenv("NO_COLOR", "1")
-    assert "\x1b[36m" not in tell(one, stream=Tty())
+    assert "\x1b" not in tell(one, stream=Tty())
 
 
 def test_a_long_line_is_broken_for_a_terminal_and_goes_on_deeper(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "60")
     monkeypatch.setenv("NO_COLOR", "1")
-    long = event("called", "mount", "overlay", "/merged", "overlay", 0, "lowerdir=/a,upperdir=/b,workdir=/" + "c" * 90,
-                 result=None, errno=0)  # fmt: skip
+    data = "lowerdir=/a,upperdir=/b,workdir=/" + "c" * 90
+    long = event("called", "mount", "overlay", "/merged", "overlay", 0, data, result=None, errno=0)
     lines = tell(long, stream=Tty()).splitlines()
     assert all(len(line) <= 60 for line in lines)
-    assert lines[3].startswith("      ")
-    assert len(tell(long).splitlines()) == 3
+    call = next(number for number, line in enumerate(lines) if line.startswith("  mount("))
+    assert lines[call + 1].startswith("      ")
+    assert len(tell(long).splitlines()) == 4
+
+
+def test_on_a_terminal_each_line_begins_at_the_left_edge_though_it_may_be_raw() -> None:
+    one = event("called", "unshare", 0x20000, result=None, errno=0)
+    assert tell(one, stream=Tty()).endswith("\r\n")
+    assert "\r" not in tell(one)
 
 
 def test_breaks_lose_nothing() -> None:

@@ -18,8 +18,8 @@ prctl(PR_GET_DUMPABLE) = 1
 unshare(CLONE_NEWNS)                    = 0
 openat(AT_FDCWD</>, "/sys/fs/cgroup/x", O_RDONLY) = 5</sys/fs/cgroup/x>
 write(2<pipe:[1]>, "what the user sees", 18) = 18
-clone3({flags=CLONE_PIDFD|CLONE_NEWPID|CLONE_NEWNS|CLONE_INTO_CGROUP, pidfd=0x7f, exit_signal=SIGCHLD, stack=NULL, \
-stack_size=0, cgroup=5} => {pidfd=[6]}, 88) = 20
+clone3({flags=CLONE_PIDFD|CLONE_NEWPID|CLONE_NEWNS|CLONE_INTO_CGROUP, pidfd=0x7f, exit_signal=SIGCHLD, \
+stack=NULL, stack_size=0, cgroup=5} => {pidfd=[6]}, 88) = 20
 write(7</proc/20/oom_score_adj>, "0", 1) = 1
 unlinkat(5</sys/fs/cgroup>, "x", AT_REMOVEDIR) = 0
 """
@@ -137,7 +137,12 @@ def test_only_what_changes_nothing_is_left_out() -> None:
     assert not counts(read_line("prctl(PR_CAPBSET_READ, CAP_KILL) = 1"))
     assert not counts(read_line("ioctl(1</dev/null>, TCGETS, 0x7f) = -1 ENOTTY (x)"))
     assert not counts(read_line('write(1<pipe:[1]>, "x", 1) = 1'))
+    assert not counts(read_line('rename("/run/minicontainer/a.1", "/run/minicontainer/a") = 0'))
+    assert counts(read_line('rename("/run/minicontainer/a.1", "/etc/passwd") = 0'))
     assert counts(read_line('write(1</etc/passwd>, "x", 1) = 1'))
+    assert counts(read_line('mkdirat(5</run/minicontainer/scratch>, "upper", 0755) = 0'))
+    assert counts(read_line("fchown(5</etc/passwd>, 0, 0) = 0"))
+    assert counts(read_line('fchmodat(AT_FDCWD</run/minicontainer>, "x", 0777) = 0'))
     assert counts(read_line("ioctl(1</dev/null>, TIOCSTI, 0x7f) = 0"))
     assert counts(read_line("prctl(PR_SET_KEEPCAPS, 1) = 0"))
     assert counts(read_line("prlimit64(0, RLIMIT_AS, {rlim_cur=1, rlim_max=1}, NULL) = 0"))
@@ -145,7 +150,8 @@ def test_only_what_changes_nothing_is_left_out() -> None:
 
 
 def test_a_user_namespace_counts_only_where_ids_are_mapped() -> None:
-    plain = 'mount_setattr(4</a>, "", 0, {attr_set=MOUNT_ATTR_RDONLY, attr_clr=0, propagation=0, userns_fd=%s}, 32)'
+    attributes = "{attr_set=MOUNT_ATTR_RDONLY, attr_clr=0, propagation=0, userns_fd=%s}"
+    plain = f'mount_setattr(4</a>, "", 0, {attributes}, 32)'
     mapped = plain.replace("MOUNT_ATTR_RDONLY", "MOUNT_ATTR_IDMAP")
     assert read_call(plain % "0") == read_call(plain % "0</dev/null>")
     assert read_call(mapped % "5<user:[1]>") != read_call(mapped % "5<user:[2]>")
@@ -156,7 +162,8 @@ PAGE = """
 > Leave.
   [unshare(2)]
     unshare(CLONE_NEWNS)
-    clone3({flags=CLONE_PIDFD|CLONE_NEWNS|CLONE_NEWPID|CLONE_INTO_CGROUP, exit_signal=SIGCHLD, cgroup=5</sys/fs/cgroup/x>}) = 20
+    clone3({flags=CLONE_PIDFD|CLONE_NEWNS|CLONE_NEWPID|CLONE_INTO_CGROUP, exit_signal=SIGCHLD, \
+cgroup=5</sys/fs/cgroup/x>}) = 20
 
 -- init: becomes the container; inside it is process 1 --
     mount(NULL, "/", NULL, MS_REC|MS_SLAVE, NULL)
@@ -185,7 +192,8 @@ def test_the_page_on_the_terminal_is_held_to_the_same(seen: list[Process]) -> No
 
 
 def test_folded_calls_are_unfolded() -> None:
-    page = "-- runtime: process 5 --\n  prctl(PR_CAPBSET_DROP, CAP_KILL)\n  ... and 2 more: CAP_CHOWN, CAP_MKNOD\n"
+    heading = "-- runtime: process 5 --\n"
+    page = f"{heading}  prctl(PR_CAPBSET_DROP, CAP_KILL)\n  ... and 2 more: CAP_CHOWN, CAP_MKNOD\n"
     (process,) = read_page(page)
     assert list(map(str, process.calls)) == [
         f"prctl(PR_CAPBSET_DROP, CAP_{name})" for name in ("KILL", "CHOWN", "MKNOD")

@@ -78,8 +78,8 @@ def test_what_explain_prints_is_what_strace_saw(folder: Path, options: list[str]
 def test_the_story_up_to_execve_stands_before_the_programs_output(folder: Path, warm: None) -> None:
     both = folder / "both"
     with both.open("w") as output:
-        subprocess.run([COMMANDS / "minicontainer", "run", "--explain", "busybox", "echo", "the program speaks"],
-                       stdout=output, stderr=output, check=True, timeout=TIMEOUT)  # fmt: skip
+        command = [COMMANDS / "minicontainer", "run", "--explain", "busybox", "echo", "the program speaks"]
+        subprocess.run(command, stdout=output, stderr=output, check=True, timeout=TIMEOUT)  # fmt: skip
     before, _, after = both.read_text().partition("\nthe program speaks\n")
     assert "execve(" in before.splitlines()[-1]
     assert "unlinkat(" in after
@@ -131,6 +131,46 @@ def mounts(bundle: Bundle) -> None:
     bundle.config["root"]["readonly"] = True
 
 
+def copied_up(bundle: Bundle) -> None:
+    """A directory with a file of two names, a link and a directory, whose copy is laid over it."""
+    top = bundle.rootfs / "srv"
+    (top / "below").mkdir(parents=True)
+    (top / "below/file").write_text("content")
+    (top / "other name").hardlink_to(top / "below/file")
+    (top / "link").symlink_to("below")
+    os.mkfifo(top / "pipe")
+    os.setxattr(top / "below/file", "trusted.mark", b"1")
+    bundle.mounts.append(
+        {"destination": "/srv", "type": "tmpfs", "source": "tmpfs", "options": ["tmpcopyup"]}
+    )
+
+
+def more_devices(bundle: Bundle) -> None:
+    """A device with an owner, and a /dev of the image's own with a wrong ptmx in it."""
+    device = {
+        "path": "/dev/fuse",
+        "type": "c",
+        "major": 10,
+        "minor": 229,
+        "fileMode": 0o600,
+        "uid": 7,
+        "gid": 8,
+    }
+    bundle.without_mount("/dev").linux["devices"] = [device]
+    (bundle.rootfs / "dev/ptmx").symlink_to("/dev/null")
+    (bundle.rootfs / "dev/console").touch()
+
+
+def in_a_terminal(bundle: Bundle) -> None:
+    """A terminal with a size."""
+    bundle.process.update(terminal=True, consoleSize={"height": 20, "width": 90})
+
+
+def joined(bundle: Bundle) -> None:
+    """Namespaces that are there already."""
+    bundle.namespace("network", "/proc/self/ns/net").namespace("ipc", "/proc/self/ns/ipc")
+
+
 BUNDLES: dict[str, Edit] = {
     "plain": lambda bundle: bundle,
     "a process without rights": unprivileged,
@@ -138,6 +178,11 @@ BUNDLES: dict[str, Edit] = {
     "seccomp": filtered,
     "hooks": hooked,
     "mounts": mounts,
+    "tmpcopyup": copied_up,
+    "devices": more_devices,
+    "a terminal": in_a_terminal,
+    "joined namespaces": joined,
+    "a cgroup namespace": lambda bundle: bundle.namespace("cgroup"),
     "a user namespace": lambda bundle: bundle.map_users(),
     "a time namespace": other_clock,
     "the host's PID namespace": lambda bundle: bundle.without_namespace("pid"),
@@ -169,12 +214,25 @@ def test_what_is_written_to_the_trace_file_is_what_strace_saw(folder: Path, edit
     assert_it_tells_of_a_container(told)
 
 
+LIVES: dict[str, Edit] = {
+    "plain": lambda bundle: bundle,
+    "a user namespace": lambda bundle: bundle.map_users().namespace("cgroup"),
+}
+
+
+@pytest.mark.parametrize("edit", LIVES.values(), ids=LIVES.keys())
 @pytest.mark.usefixtures("warm")
-def test_every_command_of_a_containers_life_is_told_truly(folder: Path) -> None:
-    bundle = Bundle(folder / "bundle", make_lower(folder / "lower")).args("sleep", "100").save()
+def test_every_command_of_a_containers_life_is_told_truly(folder: Path, edit: Edit) -> None:
+    bundle = Bundle(folder / "bundle", make_lower(folder / "lower")).args("sleep", "100")
+    edit(bundle)
+    bundle.save()
+    fuse = {"allow": True, "type": "c", "major": 10, "minor": 229, "access": "rw"}
+    (folder / "limits").write_text(json.dumps({"devices": [fuse], "unified": {"cgroup.max.depth": "5"}}))
     life = {
         "start": ["start", bundle.id],
         "exec": ["exec", bundle.id, "true"],
+        "exec as another": ["exec", "--tty", "--user", "5:6", "--cap", "CAP_KILL", bundle.id, "true"],
+        "update": ["update", "--resources", str(folder / "limits"), bundle.id],
         "pause": ["pause", bundle.id],
         "resume": ["resume", bundle.id],
         "kill": ["kill", bundle.id, "KILL"],
@@ -196,6 +254,46 @@ def test_every_command_of_a_containers_life_is_told_truly(folder: Path) -> None:
             name,
             [],
         )
+
+
+@pytest.mark.parametrize("preserved", [0, 1], ids=["", "though it is among the preserved ones"])
+@pytest.mark.usefixtures("warm")
+def test_no_program_ever_sees_the_trace_file(folder: Path, preserved: int) -> None:
+    """Neither the container's program nor that of exec nor a hook."""
+    listing = "ls -l /proc/self/fd; read line"
+    bundle = Bundle(folder / "bundle", make_lower(folder / "lower")).shell(listing)
+    hook = {"path": "/bin/sh", "args": ["sh", "-c", f"ls -l /proc/self/fd >{folder}/of-the-hook"]}
+    bundle.config["hooks"] = {"createRuntime": [hook]}
+    bundle.save()
+    command = told_to(folder / "the-trace", folder, preserved)
+    run = [*command("run"), "--bundle", bundle.path, bundle.id]
+    streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    with subprocess.Popen(run, text=True, **streams) as process:  # type: ignore[call-overload]
+        eventually(lambda: status(folder, bundle.id) == "running", "it never ran")
+        visit = [*command("exec"), bundle.id, "ls", "-l", "/proc/self/fd"]
+        visited = subprocess.check_output(visit, text=True, timeout=TIMEOUT)
+        seen, _ = process.communicate("\n", TIMEOUT)
+    for lists in (seen, visited, (folder / "of-the-hook").read_text()):
+        assert " 1 -> " in lists
+        assert "the-trace" not in lists
+    assert [event for event in (folder / "the-trace").read_text().splitlines() if "execve" in event]
+
+
+@pytest.mark.parametrize("number", ["99", "x", "-1", "99999999999", "0"])
+def test_a_trace_file_that_cannot_be_written_is_an_error(number: str) -> None:
+    command = [COMMANDS / "minicontainer-runtime", "--trace-fd", number, "list"]
+    with Path("/dev/null").open("rb") as reading:
+        done = subprocess.run(command, stdin=reading, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f'"{number}" is not a descriptor that is open for writing' in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def told_to(trace: Path, folder: Path, preserved: int) -> Callable[[str], list[str | Path]]:
+    """Give the beginning of the runtime's command line; descriptor 3 is the trace file."""
+    shell = ["sh", "-c", 'exec "$@" 3>>"$0"', trace]
+    begin = [*shell, COMMANDS / "minicontainer-runtime", "--root", folder / "state", "--trace-fd", "3"]
+    return lambda command: [*begin, command, "--preserve-fds", str(preserved)]
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Read one kernel call as strace prints it, into plain values: the one form to which both stories are decoded.
+"""Read one kernel call as strace prints it, into plain values: the form to which both stories are decoded.
 
     mount("proc", "/proc", "proc", MS_NOSUID|MS_NODEV, NULL) = 0
 

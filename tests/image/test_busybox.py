@@ -51,7 +51,10 @@ def test_another_busybox_makes_another_image(store: Path, monkeypatch: pytest.Mo
 
 
 def test_several_that_build_at_once_all_get_the_whole_image(store: Path) -> None:
-    program = f"from minicontainer.image import busybox; busybox.store = lambda: {str(store)!r}; print(busybox.root_file_system())"
+    program = (
+        f"from minicontainer.image import busybox; busybox.store = lambda: {str(store)!r}; "
+        "print(busybox.root_file_system())"
+    )
     command = [sys.executable, "-c", program]
     processes = [subprocess.Popen(command, text=True, stdout=subprocess.PIPE, cwd=CHECKOUT) for _ in range(3)]
     found = {process.communicate(timeout=60)[0].strip() for process in processes}

@@ -71,6 +71,11 @@ def placing(root: int) -> None:
     paths.symlinkat('a "quoted"\nname', root, "link")
     with contextlib.suppress(KernelError):
         paths.mkdirat(root, "none/none", 0)
+    paths.linkat(root, "pipe", root, "second", 0)
+    paths.fchownat(root, "link", 5, -1, paths.AT_SYMLINK_NOFOLLOW)
+    here = os.open(".", os.O_RDONLY, dir_fd=root)
+    paths.fchmod(here, 0o1751)
+    paths.fsetxattr(here, "trusted.a", b'"b"')
     cgroups.unlinkat(root, "pipe", 0)
     paths.mkdirat(root, "gone", 0)
     cgroups.unlinkat(root, "gone", cgroups.AT_REMOVEDIR)

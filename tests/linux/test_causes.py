@@ -634,6 +634,17 @@ def test_the_table_has_a_row_for_each_line_of_the_lesson() -> None:
     assert ("prctl", 0) in TABLE
 
 
+def test_a_process_that_has_ended_has_no_handle() -> None:
+    def scene() -> tuple[str, Cause | None]:
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0)
+        os.waitpid(pid, 0)
+        return refused(process.pidfd_open, pid, 0)
+
+    the_cause("ESRCH", "has ended", scene)
+
+
 def test_places_with_blanks_are_read_from_mountinfo(tmp_path: Path) -> None:
     folder = tmp_path / "7"
     folder.mkdir()

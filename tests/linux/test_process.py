@@ -198,14 +198,15 @@ def test_marked_descriptors_do_not_survive_execve() -> None:
 
 CLOSING = """
 import os
-from minicontainer.linux.descriptors import close_from
-copies = [os.dup(0) for _ in range(5)]
-close_from(3)
+from minicontainer.linux.descriptors import keep_only
+for number in (3, 4, 5, 6, 7, 20):
+    os.dup2(0, number)
+keep_only(1, [6, -1, 20])
 print([n for n in range(50) if os.path.exists(f"/proc/self/fd/{n}")])
 """
 
 
-def test_descriptors_are_closed_from_a_number_on() -> None:
+def test_only_preserved_and_needed_descriptors_are_kept_open() -> None:
     answer = subprocess.run(
         [sys.executable, "-c", CLOSING],
         capture_output=True,
@@ -213,4 +214,4 @@ def test_descriptors_are_closed_from_a_number_on() -> None:
         check=True,
         cwd=Path(__file__).parents[2],
     )
-    assert answer.stdout == "[0, 1, 2]\n"
+    assert answer.stdout == "[0, 1, 2, 3, 6, 20]\n"

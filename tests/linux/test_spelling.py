@@ -92,6 +92,12 @@ def test_a_kernel_error_prints_as_strace_would() -> None:
         ("_execve", ("/bin/sh", ["sh", "-c"], ["A=1"]), 'execve("/bin/sh", ["sh", "-c"], [/* 1 vars */])'),
         ("openat2", (-100, "x", 0o12000000), 'openat2(AT_FDCWD, "x", {flags=O_RDONLY|O_CLOEXEC|O_PATH})'),
         ("umask", (0,), "umask(000)"),
+        (
+            "tcsetattr",
+            ([0, "/dev/pts/0"], 1, [0, 4, 0xBF, 0xA30, 15, 15, []]),
+            "ioctl(0</dev/pts/0>, TCSETSW, {c_iflag=0, c_oflag=0x4, c_cflag=0xbf, c_lflag=0xa30})",
+        ),
+        ("write_oom_score_adj", (0, 5), 'write("/proc/self/oom_score_adj", "5")'),
         ("write_oom_score_adj", (7, -5), 'write("/proc/7/oom_score_adj", "-5")'),
         ("write_procfs", ([4, "/proc"], "sys/a", "1"), 'write(4</proc>/sys/a, "1")'),
         (

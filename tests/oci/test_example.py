@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from minicontainer.oci.check import check_config
-from minicontainer.oci.example import dump_indented, example_config, example_text, rootless_config
+from minicontainer.oci.example import INDENT, example_config, example_text, rootless_config
+from minicontainer.trace.json_lines import dump_indented
 from tests.oci.configs import full
 
 DATA = Path(__file__).with_name("data")
@@ -30,12 +31,12 @@ def recorded(name: str) -> str:
 )
 def test_the_example_is_the_one_that_runc_writes(name: str, config: Any) -> None:
     assert config == json.loads(recorded(name))
-    assert dump_indented(config) == recorded(name)
+    assert dump_indented(config, INDENT) == recorded(name)
 
 
 def test_the_text_for_a_user_maps_that_user() -> None:
-    assert example_text() == dump_indented(example_config())
-    assert example_text(rootless=True) == dump_indented(rootless_config(os.geteuid(), os.getegid()))
+    assert example_text() == dump_indented(example_config(), INDENT)
+    assert example_text(rootless=True) == dump_indented(rootless_config(os.geteuid(), os.getegid()), INDENT)
 
 
 @pytest.mark.parametrize("config", [example_config(), rootless_config(0, 0)])
@@ -54,4 +55,4 @@ def test_each_example_is_a_fresh_one() -> None:
     "value", [{}, [], {"a": []}, {"a": {}}, [[1], {"b": None}], "é\n", 1.5, True, full()]
 )
 def test_indented_text_is_that_of_gos_marshal_indent(value: Any) -> None:
-    assert dump_indented(value) == json.dumps(value, indent="\t")
+    assert dump_indented(value, INDENT) == json.dumps(value, indent=INDENT)

@@ -12,7 +12,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from minicontainer.errors import SpecError
-from minicontainer.oci.json_text import MAX_DEPTH, dumps, loads, quote
+from minicontainer.oci.json_text import MAX_DEPTH, loads, quote
+from minicontainer.trace.json_lines import dumps
 from tests.oci.configs import REAL, full
 from tests.oci.mutations import JSON_VALUES, mutated_texts
 
@@ -194,10 +195,14 @@ def test_what_json_has_no_number_for_is_not_written(value: object) -> None:
         dumps(value)
 
 
-@pytest.mark.parametrize("value", [b"bytes", {1, 2}, object()])
+@pytest.mark.parametrize("value", [{1, 2}, object()])
 def test_what_json_has_no_form_for_is_not_written(value: object) -> None:
     with pytest.raises(TypeError, match="has no JSON form"):
         dumps({"a": value})
+
+
+def test_bytes_are_written_as_text_and_odd_ones_as_half_surrogates() -> None:
+    assert dumps([b"a\xc3\xa4", b"\xff"]) == '["a\\u00e4","\\udcff"]'
 
 
 def test_keys_keep_their_order_and_equal_values_give_equal_texts() -> None:

@@ -5,8 +5,7 @@ still bound to cgroup v1 ("hybrid"), real tools would make groups in the v1 hier
 in a mount namespace of their own where a cgroup2 mount covers /sys/fs/cgroup. Nothing of the host is
 unmounted.
 
-    v2 host:      CMD                                     hybrid host:  unshare -m ... sh -c 'mount ...' sh
-    CMD
+    v2 host: CMD            hybrid host: unshare -m ... sh -c 'mount ... && exec "$@"' sh CMD
 """
 
 from __future__ import annotations
@@ -23,12 +22,12 @@ COVER = 'mount -t cgroup2 none /sys/fs/cgroup && exec "$@"'
 
 
 def peers_directory() -> Path:
-    """Name the folder that the peers are unpacked in, whether or not it is there: $MINICONTAINER_PEERS, else .peers/."""
+    """Name the folder that the peers are unpacked in, there or not: $MINICONTAINER_PEERS, else .peers/."""
     return Path(os.environ.get("MINICONTAINER_PEERS") or CHECKOUT / ".peers")
 
 
 def peer(name: str) -> Path | None:
-    """Find the peer's executable (`crun`, `runc`, `podman`, `conmon`, ...); None where `make peers` has not been run."""
+    """Find a peer's executable (`crun`, `podman`, `conmon`, ...); None where `make peers` was not run."""
     for folder in FOLDERS:
         program = peers_directory() / folder / name
         if program.is_file() and os.access(program, os.X_OK):
@@ -37,7 +36,7 @@ def peer(name: str) -> Path | None:
 
 
 def is_unified() -> bool:
-    """Say whether /sys/fs/cgroup is the one cgroup v2 tree, as a v2-only caller expects (see statfs(2), cgroups(7))."""
+    """Say whether /sys/fs/cgroup is the one cgroup v2 tree, as a v2-only caller expects (statfs(2))."""
     answer = subprocess.run(
         ["stat", "--file-system", "--format=%t", "/sys/fs/cgroup"],
         capture_output=True,
@@ -48,7 +47,7 @@ def is_unified() -> bool:
 
 
 def in_v2_view(argv: Sequence[str | Path]) -> list[str]:
-    """Wrap a command so that it sees cgroup v2 alone at /sys/fs/cgroup; on a unified host it is returned as it is.
+    """Wrap a command so that it sees cgroup v2 alone at /sys/fs/cgroup; where it does, leave it as it is.
 
     The wrapper needs root (CAP_SYS_ADMIN in the mount namespace) and makes a private mount namespace that
     ends with the last process in it.

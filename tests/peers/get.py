@@ -1,4 +1,4 @@
-"""Get the real tools that our tests are proved on, without touching what is installed: `python -m tests.peers.get [DIR]`.
+"""Get the real tools that our tests are proved on, installing nothing: `python -m tests.peers.get [DIR]`.
 
 mmdebstrap unpacks Debian sid's packages into a folder of their own; patchelf then makes each program use the
 loader and the libraries of that folder. (Started *through* that loader, runc fails: it executes itself
@@ -50,7 +50,7 @@ def main(arguments: list[str]) -> int:
 
 
 def recipe(target: Path) -> str:
-    """Write down what a ready folder was made from; the place is part of it, because it is patched into the programs."""
+    """Write down what a ready folder was made from; its place too, for that is patched into the programs."""
     return "\n".join([str(target), SUITE, *PACKAGES, *PROGRAMS, ""])
 
 
@@ -98,7 +98,7 @@ def demand_our_folder(target: Path) -> None:
 
 
 def unpack(folder: Path) -> None:
-    """Unpack the packages and all that they depend on; no maintainer script runs, so no root is needed either."""
+    """Unpack the packages and all that they depend on; no maintainer script runs, so no root is needed."""
     command = [
         *(
             "mmdebstrap",
@@ -114,7 +114,7 @@ def unpack(folder: Path) -> None:
 
 
 def patch(folder: Path, target: Path) -> None:
-    """Make the programs use the loader and libraries that will lie in `target`, indirect dependencies included."""
+    """Make the programs use the loader and libraries that will lie in `target`, indirect ones included."""
     loader = find_loader(folder)
     libraries = loader.parent
     for program in find_programs(folder):

@@ -16,6 +16,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 from tests.peers import in_v2_view, is_unified
@@ -92,9 +93,7 @@ class Room:
             kill(pid)
         eventually(lambda: not self.processes(), "processes of the room outlive SIGKILL")
         for group in left:
-            eventually(
-                lambda path=group: "populated 0" in (path / "cgroup.events").read_text(), f"{group} lives on"
-            )
+            eventually(partial(is_empty, group), f"{group} lives on")
             group.rmdir()
         assert self._holder.stdin is not None
         self._holder.stdin.close()
@@ -108,6 +107,11 @@ def cgroup2_root() -> Path:
     return Path("/sys/fs/cgroup") if is_unified() else Path("/sys/fs/cgroup/unified")
 
 
+def is_empty(group: Path) -> bool:
+    """Say whether no process is left in a cgroup or below it."""
+    return "populated 0" in (group / "cgroup.events").read_text()
+
+
 def cgroups() -> list[Path]:
     """List all cgroups of the v2 hierarchy."""
     return [Path(folder) for folder, _, _ in os.walk(cgroup2_root())]
@@ -116,7 +120,7 @@ def cgroups() -> list[Path]:
 def namespace(pid: int, kind: str) -> str | None:
     """Give the name of a process's namespace, None where it has ended or is not ours to look at."""
     try:
-        return os.readlink(f"/proc/{pid}/ns/{kind}")
+        return str(Path(f"/proc/{pid}/ns/{kind}").readlink())
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return None
 

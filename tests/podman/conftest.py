@@ -1,4 +1,4 @@
-"""Fixtures of the podman tests: `podman` (as root), `detached` (containers that end with the test), `rootless`."""
+"""Fixtures of the podman tests: `podman` (as root), `detached` (what ends with the test), `rootless`."""
 
 from __future__ import annotations
 
@@ -21,12 +21,14 @@ SUBIDS = "containers:2000000:1000000\ntester:4000000:65536\n"
 
 @pytest.fixture(scope="session")
 def room() -> Iterator[Room]:
-    """Give podman a room of its own, with subordinate ids for root's `--userns auto` and for the test user."""
+    """Give podman a room of its own, with subordinate ids for `--userns auto` and for the test user."""
     place = Room()
     for path in ("/etc/subuid", "/etc/subgid"):
         place.append(path, SUBIDS)
-    place.append("/etc/passwd", f"tester:x:{TESTER}:{TESTER}::/nonexistent:/bin/sh\n")
-    place.append("/etc/group", f"tester:x:{TESTER}:\n")
+    # New podmans ask libsubid, which knows only the subordinate ids of users who exist.
+    for name, number in (("tester", TESTER), ("containers", TESTER + 1)):
+        place.append("/etc/passwd", f"{name}:x:{number}:{number}::/nonexistent:/bin/sh\n")
+        place.append("/etc/group", f"{name}:x:{number}:\n")
     yield place
     place.close(wanted=[Path(PARENT)])
 
@@ -50,7 +52,7 @@ def image_tar(workspace: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def podman(room: Room, workspace: Path, image_tar: Path) -> Iterator[Podman]:
-    """Give podman as root, with the runtime under test and the test image; one start has warmed everything up."""
+    """Give podman as root, with the runtime under test and the test image; one start has warmed all up."""
     folder = workspace / "root"
     folder.mkdir()
     engine = Podman(room, folder, find_binary())
@@ -66,12 +68,13 @@ def sweep(podman: Podman) -> Iterator[None]:
     yield
     names = podman.succeed("ps", "--all", "--format", "{{.Names}}").split()
     if left := [name for name in names if not name.startswith("shared-")]:
-        podman.remove(*left)
+        podman.succeed("pod", "rm", "--all", "--force", "--time", "0")
+        podman.succeed("rm", "--force", "--ignore", "--time", "0", *left)
 
 
 @pytest.fixture
 def detached(podman: Podman) -> Iterator[Callable[..., str]]:
-    """Start containers in the background that are removed at the end of the test: `detached(*words)` gives the id."""
+    """Start containers in the background that end with the test: `detached(*words)` gives the id."""
     started: list[str] = []
 
     def start(*words: str) -> str:

@@ -65,6 +65,12 @@ def podman_binary() -> Path:
     return Path(found)
 
 
+def version_of(podman: Path) -> tuple[int, ...]:
+    """Give podman's version, as (4, 3, 1): what it asks of a runtime has changed now and then."""
+    said = subprocess.run([podman, "--version"], stdout=subprocess.PIPE, text=True, check=True).stdout
+    return tuple(int(part) for part in said.split()[2].split(".")[:3])
+
+
 class Podman:
     """One podman with its own storage, as one user, in a room."""
 
@@ -74,6 +80,7 @@ class Podman:
         self.runtime = runtime
         self.kind = kind_of(runtime)
         self.binary = podman_binary()
+        self.version = version_of(self.binary)
         self._become = list(become)
         self._state = Path(f"/run/user/{folder.name}")  # in the room; short, because podman insists on it
         self._environment = self._configure()

@@ -60,6 +60,12 @@ class Terminal:
         before, found, self.shown = self.shown.partition(text)
         return before + found
 
+    def shows(self, text: str) -> bool:
+        """Look, without waiting, whether the text has been shown by now."""
+        while self._read_more(time.monotonic() + DEADLINE, "the program never stops printing", 0):
+            pass
+        return text in self.shown
+
     def finish(self) -> int:
         """Read to the end and give the exit code."""
         end = time.monotonic() + DEADLINE

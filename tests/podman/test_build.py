@@ -1,4 +1,4 @@
-"""`podman build`: each RUN is a container that buildah drives without conmon, asking `state` until it has stopped."""
+"""`podman build`: each RUN is a container that buildah drives without conmon, polling its `state`."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ FROM {IMAGE}
 WORKDIR /w/orkdir
 COPY given .
 RUN cat given > copied && id -u > who
+RUN --mount=type=tmpfs,target=/memory touch /memory/x && ls /memory > /tmp/memory
 USER bob
 RUN id -u > /tmp/who
-RUN --mount=type=tmpfs,target=/memory touch /memory/x && ls /memory > /tmp/memory
 CMD ["cat", "copied", "who", "/tmp/who", "/tmp/memory"]
 """
 

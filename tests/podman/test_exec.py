@@ -21,7 +21,7 @@ LIKE_THE_FIRST = {
     "limits": "grep -E 'open files|processes' /proc/self/limits",
     "umask": "umask",
     "oom": "cat /proc/self/oom_score_adj",
-    "who": "id",
+    "who": "id -u; id -g; id -G | tr ' ' '\\n' | sort -u",
     "where": "pwd",
     "environment": "env | grep -v -E '^(HOSTNAME|SHLVL|TERM|_)=' | sort",
 }
@@ -65,7 +65,8 @@ def test_exec_gets_what_the_first_process_has(podman: Podman, shared: str) -> No
     first = podman.inside_running(shared, **{name: f"cat /tmp/{name}" for name in LIKE_THE_FIRST})
     second = podman.inside_running(shared, **LIKE_THE_FIRST)
     if podman.kind in recorded_deviations()["exec-forgets"]["peer"]:
-        assert (second.pop("umask"), second.pop("oom")) == ("0022", "0")
+        umask = "0022" if podman.version < (5,) else first["umask"]  # since 5 podman says it again
+        assert (second.pop("umask"), second.pop("oom")) == (umask, "0")
         second |= {"umask": first["umask"], "oom": first["oom"]}
     assert second == first
     assert "NoNewPrivs:\t1" in first["secure"]

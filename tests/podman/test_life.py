@@ -147,6 +147,37 @@ def test_a_health_check_says_how_it_is(podman: Podman, detached: Detached) -> No
     assert podman.inspect(name, ".State.Health.Status") == "healthy"
 
 
+def test_a_policy_restarts_what_fails_and_only_so_often(podman: Podman) -> None:
+    counting = "echo started >> /count; exit 3"
+    podman.started("--name", "failing", "--restart", "on-failure:2", IMAGE, "sh", "-c", counting)
+    eventually(
+        lambda: podman.inspect("failing", ".RestartCount}} {{.State.Status") == "2 exited",
+        "it was not given up",
+    )
+    assert podman.inspect("failing", ".State.ExitCode") == "3"
+    podman.succeed("cp", "failing:/count", str(podman.folder / "count"))
+    assert (podman.folder / "count").read_text().split() == ["started"] * 3
+    podman.remove("failing")
+
+
+def test_a_container_that_must_always_run_comes_back(podman: Podman, detached: Detached) -> None:
+    name = detached("--restart", "always", IMAGE, "sleep", "1000")
+    first = podman.inspect(name, ".State.Pid")
+    podman.room.run("kill", "-KILL", first)
+    eventually(lambda: podman.inspect(name, ".State.Pid") not in {first, "0"}, "it did not come back")
+    assert podman.succeed("exec", name, "cat", "/proc/1/cmdline") == "sleep\x001000\x00"
+    podman.succeed("stop", "--time", "0", name)
+    assert podman.inspect(name, ".State.Status") == "exited"
+
+
+def test_a_checkpoint_is_refused_and_harms_nothing(podman: Podman, detached: Detached) -> None:
+    name = detached(IMAGE, "sleep", "1000")
+    done = podman.call("container", "checkpoint", name)
+    assert done.returncode == 125
+    assert "checkpoint" in done.stderr or "criu" in done.stderr  # newer podmans look for the program first
+    assert podman.succeed("exec", name, "echo", "unharmed") == "unharmed"
+
+
 def test_several_containers_live_side_by_side(podman: Podman, detached: Detached) -> None:
     names = [detached(IMAGE, "sleep", str(1000 + n)) for n in range(3)]
     for n, name in enumerate(names):

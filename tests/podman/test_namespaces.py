@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
 from tests.podman import NEEDS
-from tests.podman.engine import IMAGE, Podman
+from tests.podman.engine import IMAGE, Podman, answers, script
 from tests.runtime.waiting import eventually
 
 pytestmark = pytest.mark.requires(*NEEDS)
@@ -20,14 +20,14 @@ LINKS = {kind: f"readlink /proc/self/ns/{kind}" for kind in KINDS}
 Detached = Callable[..., str]
 
 
-def shared_kinds(one: dict[str, str], other: dict[str, str]) -> set[str]:
+def shared_kinds(one: Mapping[str, str | None], other: Mapping[str, str | None]) -> set[str]:
     """Say which namespaces two processes have in common."""
     return {kind for kind in KINDS if one[kind] == other[kind]}
 
 
 def namespaces_of(pid: int) -> dict[str, str]:
     """Read the namespaces of a process of the host."""
-    return {kind: os.readlink(f"/proc/{pid}/ns/{kind}") for kind in KINDS}
+    return {kind: str(Path(f"/proc/{pid}/ns/{kind}").readlink()) for kind in KINDS}
 
 
 def test_a_container_has_namespaces_of_its_own(podman: Podman) -> None:
@@ -39,6 +39,7 @@ def test_namespaces_of_the_host_are_shared_if_asked_for(podman: Podman) -> None:
     flags = [f"--{kind}=host" for kind in ("pid", "ipc", "uts", "net", "cgroupns")]
     seen = podman.inside(*flags, **LINKS, pids="ls -d /proc/1 && test $$ -gt 1 && echo many")
     assert shared_kinds(seen, host) == {"pid", "ipc", "uts", "net", "cgroup", "user"}
+    assert podman.inside("--userns", "host", **LINKS)["user"] == host["user"]
     assert seen["pids"] == "/proc/1\nmany"
 
 
@@ -111,7 +112,7 @@ def test_a_user_namespace_maps_what_it_is_told_to(podman: Podman) -> None:
     assert seen["network"] == "1"
     assert "not permitted" in seen["mknod"]
     assert seen["hostname"] == "mapped"
-    assert seen["own"] != os.readlink("/proc/self/ns/user")
+    assert seen["own"] != namespaces_of(os.getpid())["user"]
     auto = podman.inside("--userns", "auto:size=3000", uids="cat /proc/self/uid_map")["uids"].split()
     assert auto[0] == "0"
     assert auto[2] == "3000"
@@ -180,12 +181,52 @@ def test_a_pod_shares_namespaces_and_ends_as_one(podman: Podman) -> None:
         assert podman.inspect("two", ".State.Status") == "paused"
         podman.succeed("pod", "unpause", "pod")
         podman.succeed("pod", "stop", "--time", "0", "pod")
-        for name in ("one", "two"):
-            eventually(
-                lambda name=name: podman.inspect(name, ".State.Status") == "exited", f"{name} never exited"
-            )
+        form = "{{.State.Status}}"
+        eventually(
+            lambda: podman.succeed("inspect", "--format", form, "one", "two").split() == ["exited"] * 2,
+            "they never exited",
+        )
     finally:
         podman.succeed("pod", "rm", "--force", "--time", "0", "pod")
+
+
+PLAY = f"""
+apiVersion: v1
+kind: Pod
+metadata: {{name: played}}
+spec:
+  hostNetwork: true
+  restartPolicy: Never
+  terminationGracePeriodSeconds: 1
+  containers:
+  - name: one
+    image: localhost/{IMAGE}:latest
+    command: [/bin/sh, -c, "echo $GREETING; sleep 1000"]
+    env: [{{name: GREETING, value: hello}}]
+    securityContext: {{runAsUser: 1000, readOnlyRootFilesystem: true}}
+    volumeMounts: [{{name: work, mountPath: /work}}]
+  volumes:
+  - name: work
+    emptyDir: {{}}
+"""
+
+
+def test_a_pod_is_played_from_kubernetes_words(podman: Podman) -> None:
+    if podman.version < (5,) and podman.kind != "ours":  # see POD; ours then binds the devices of the host
+        assert "not permitted" in podman.call("play", "kube", "--start", "-", text=PLAY).stderr.lower()
+        return
+    podman.succeed("play", "kube", "--start", "-", text=PLAY)
+    try:
+        eventually(lambda: podman.succeed("logs", "played-one") == "hello", "it never greeted")
+        # there is no PATH: neither the image nor Kubernetes sets one
+        asked = script({"who": "id -u", "root": "touch /home/x", "work": "touch /work/x && echo yes"})
+        seen = answers(podman.succeed("exec", "played-one", "/bin/sh", "-c", asked))
+        assert seen["who"] == "1000"
+        assert "Read-only file system" in seen["root"]
+        assert seen["work"] == "yes"
+    finally:
+        podman.succeed("play", "kube", "--down", "-", text=PLAY)
+    assert "played-one" not in podman.succeed("ps", "--all", "--format", "{{.Names}}")
 
 
 @pytest.mark.requires("peer:netavark", "tool:nft")

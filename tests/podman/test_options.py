@@ -1,14 +1,17 @@
-"""What `podman run` can ask for the process and its files, seen from inside; several questions to each container."""
+"""What `podman run` can ask for the process and its files, seen from inside, several questions at once."""
 
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.podman import NEEDS
 from tests.podman.engine import IMAGE, Podman
+from tests.runtime.waiting import eventually
 
 pytestmark = pytest.mark.requires(*NEEDS)
 
@@ -23,6 +26,7 @@ STATUS = {
     "nonewprivs": "grep NoNewPrivs /proc/self/status | cut -f 2",
     "seccomp": "grep Seccomp: /proc/self/status | cut -f 2",
 }
+Detached = Callable[..., str]
 CHOWN, KILL, NET_BIND_SERVICE = 1 << 0, 1 << 5, 1 << 10
 
 
@@ -143,10 +147,33 @@ def test_a_read_only_root_has_writable_places_where_podman_puts_them(podman: Pod
     assert seen["masked"].split() == ["0"]
     assert seen["frozen"].count("Read-only file system") == 2
     strict = podman.inside(
-        "--read-only", "--read-only-tmpfs=false", tmp="touch /tmp/x", shm="touch /dev/shm/x && echo ok"
+        "--read-only",
+        "--read-only-tmpfs=false",
+        tmp="touch /tmp/x",
+        dev="touch /dev/x 2>&1 && echo writable",
+        shm="touch /dev/shm/x 2>&1 && echo writable",
+        nodes="test -c /dev/null && test -c /dev/ptmx && test -d /dev/pts && echo there",
     )
     assert "Read-only file system" in strict["tmp"]
-    assert strict["shm"] == "ok"
+    assert strict["nodes"] == "there"
+    for place in ("dev", "shm"):  # since 5 podman means all of them
+        assert ("writable" if podman.version < (5,) else "Read-only file system") in strict[place]
+
+
+def test_a_read_only_tmpfs_takes_what_is_mounted_in_it(podman: Podman) -> None:
+    volume = podman.folder / "in-the-tmpfs"
+    volume.mkdir()
+    (volume / "file").write_text("below\n")
+    seen = podman.inside(
+        "--mount",
+        "type=tmpfs,destination=/outer,ro",
+        "--volume",
+        f"{volume}:/outer/inner",
+        below="cat /outer/inner/file; touch /outer/inner/new && echo writable",
+        above="touch /outer/new",
+    )
+    assert seen["below"] == "below\nwritable"
+    assert "Read-only file system" in seen["above"]
 
 
 def test_a_tmpfs_takes_over_what_it_hides_and_keeps_its_options(podman: Podman) -> None:
@@ -158,7 +185,9 @@ def test_a_tmpfs_takes_over_what_it_hides_and_keeps_its_options(podman: Podman) 
         "--mount",
         "type=tmpfs,destination=/plain,ro",
         kept="cat /var/keep/inner; stat -c %a /var/keep",
-        sized="stat -c %a /sized; df -k /sized | tail -n 1 | awk '{print $2}'; cp /bin/busybox /sized 2>/dev/null; echo '#!/bin/sh' > /sized/p; chmod +x /sized/p; /sized/p",
+        sized="stat -c %a /sized; df -k /sized | tail -n 1 | awk '{print $2}'; "
+        "cp /bin/busybox /sized 2>/dev/null; "
+        "echo '#!/bin/sh' > /sized/p; chmod +x /sized/p; /sized/p",
         plain="touch /plain/x",
         types="mount | awk '$3 ~ /keep|sized|plain/ {print $3, $5}'",
     )
@@ -205,6 +234,52 @@ def test_volumes_show_what_lies_outside(podman: Podman) -> None:
     podman.succeed("volume", "rm", "named")
 
 
+def test_a_volume_can_be_given_to_the_containers_user(podman: Podman) -> None:
+    given = podman.folder / "given-away"
+    given.mkdir()
+    (given / "file").write_text("root's until now\n")
+    seen = podman.inside(
+        "--user",
+        "bob",
+        "--volume",
+        f"{given}:/v:U",
+        owner="stat -c %u:%g /v /v/file",
+        write="echo mine > /v/file && echo yes",
+    )
+    assert seen == {"owner": "1000:1000\n1000:1000", "write": "yes"}
+    assert given.stat().st_uid == 1000
+
+
+@pytest.fixture
+def shared_folder(podman: Podman) -> Iterator[Path]:
+    """Give a folder of the room that passes mounts on."""
+    folder = podman.folder / "shared-mount"
+    for path in (folder / "host", folder / "container"):
+        path.mkdir(parents=True)
+    podman.room.run("mount", "--bind", folder, folder)
+    podman.room.run("mount", "--make-shared", folder)
+    yield folder
+    podman.room.run("umount", "--recursive", folder)
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize(
+    ("propagation", "arrives", "returns"),
+    [("rprivate", False, False), ("rslave", True, False), ("rshared", True, True)],
+)
+def test_mounts_pass_through_a_volume_as_told(
+    podman: Podman, shared_folder: Path, detached: Detached, propagation: str, arrives: bool, returns: bool
+) -> None:
+    flags = ["--privileged", "--volume", f"{shared_folder}:/v:{propagation}"]
+    name = detached(*flags, IMAGE, "sleep", "1000")
+    podman.room.run("mount", "-t", "tmpfs", "host", shared_folder / "host")
+    podman.succeed("exec", name, "mount", "-t", "tmpfs", "container", "/v/container")
+    inside = podman.inside_running(name, seen="mount | grep -c ' on /v/host '")["seen"]
+    assert inside == str(int(arrives))
+    outside = podman.room.read("/proc/self/mountinfo")
+    assert (f" {shared_folder}/container " in outside) == returns
+
+
 def test_a_volume_over_a_symlink_lands_where_it_points_inside(podman: Podman) -> None:
     outside = podman.folder / "linked"
     outside.mkdir()
@@ -248,7 +323,8 @@ def test_devices_are_there_and_no_others(podman: Podman) -> None:
         "/dev/loop-control",
         listed="ls /dev | sort",
         kind="stat -c '%F %t:%T %a' /dev/renamed /dev/null",
-        use="echo x > /dev/renamed; echo x > /dev/null && head -c 4 /dev/zero | wc -c; head -c 4 /dev/urandom | wc -c",
+        use="echo x > /dev/renamed; "
+        "echo x > /dev/null && head -c 4 /dev/zero | wc -c; head -c 4 /dev/urandom | wc -c",
         made="mknod /dev/memory c 1 1 && cat /dev/memory",
         terminal="test -c /dev/tty && test -c /dev/ptmx && echo yes",
         links="for name in fd stdin stdout stderr; do readlink /dev/$name; done",
@@ -277,14 +353,31 @@ def test_devices_are_there_and_no_others(podman: Podman) -> None:
     assert seen["links"].split() == ["/proc/self/fd", "/proc/self/fd/0", "/proc/self/fd/1", "/proc/self/fd/2"]
 
 
+def test_systemd_gets_the_places_that_it_insists_on(podman: Podman, detached: Detached) -> None:
+    loop = "trap 'exit 6' 37; echo ready; while :; do sleep 0.02; done"
+    name = detached("--systemd", "always", IMAGE, "sh", "-c", loop)
+    seen = podman.inside_running(
+        name,
+        places="mount | grep -o -E ' /(run|run/lock|tmp|var/log/journal) type tmp' | cut -d ' ' -f 2 | sort",
+        groups="mkdir /sys/fs/cgroup/init.scope && rmdir /sys/fs/cgroup/init.scope && echo yes",
+        environment="tr '\\0' '\\n' < /proc/1/environ | grep -c -E '^container(=podman|_uuid=.)'",
+    )
+    assert seen["places"].split() == ["/run", "/run/lock", "/tmp", "/var/log/journal"]
+    assert seen["groups"] == "yes"
+    assert seen["environment"] == "2"
+    eventually(lambda: podman.succeed("logs", name) == "ready", "it never began to listen")
+    podman.succeed("stop", "--time", "30", name)  # by SIGRTMIN+3
+    assert podman.inspect(name, ".State.ExitCode") == "6"
+
+
 def test_an_init_reaps_and_passes_signals_on(podman: Podman) -> None:
     seen = podman.inside(
         "--init",
         first="head -c 16 /proc/1/cmdline; echo",
-        orphans="(sleep 0.01 &); sleep 0.2; ps -o stat | grep -c Z",
+        orphans="(sleep 0.01 &); while ps -o args | grep -q -E '^\\[?sleep'; do :; done; echo none",
     )
     assert seen["first"] == "/run/podman-init"
-    assert seen["orphans"] == "0"
+    assert seen["orphans"] == "none"
     name = podman.started("--init", IMAGE, "sleep", "1000")
     podman.succeed("stop", "--time", "30", name)  # sleep alone, as pid 1, would ignore SIGTERM
     assert podman.inspect(name, ".State.ExitCode") == "143"

@@ -56,6 +56,12 @@ def test_keep_id_nests_a_second_user_namespace(rootless: Podman) -> None:
     assert seen["tmp"] == "61234"
 
 
+def test_the_users_own_namespace_can_be_asked_for(rootless: Podman) -> None:
+    seen = rootless.inside("--userns", "host", who="id -u", uids="cat /proc/self/uid_map")
+    assert seen["who"] == "0"
+    assert seen["uids"].split()[:3] == ["0", "61234", "1"]
+
+
 def test_options_work_without_root(rootless: Podman) -> None:
     outside = rootless.folder / "home" / "outside"
     outside.mkdir()
@@ -127,3 +133,47 @@ def test_rootless_failures_have_the_same_codes(rootless: Podman) -> None:
     assert rootless.call("run", "--rm", IMAGE, "nonexistent").returncode == 127
     assert rootless.call("run", "--rm", IMAGE, "/etc/not-a-program").returncode == 126
     assert rootless.succeed("ps", "--all", "--quiet") == ""
+
+
+def test_a_rootless_pod_shares_namespaces(rootless: Podman) -> None:
+    rootless.succeed("pod", "create", "--name", "pod", "--network", "none", "--share", "ipc,net,uts,pid")
+    try:
+        for name in ("one", "two"):
+            rootless.started("--pod", "pod", "--name", name, IMAGE, "sleep", "1000")
+        links = {kind: f"readlink /proc/self/ns/{kind}" for kind in ("ipc", "net", "uts", "pid")}
+        assert rootless.inside_running("one", **links) == rootless.inside_running("two", **links)
+        assert rootless.succeed("exec", "two", "ps", "-o", "args").splitlines().count("sleep 1000") == 2
+    finally:
+        rootless.succeed("pod", "rm", "--force", "--time", "0", "pod")
+
+
+def test_an_image_is_built_without_root(rootless: Podman) -> None:
+    recipe = f"FROM {IMAGE}\nRUN id -u > /who && chown bob /who\nUSER bob\nRUN id -u >> /who\n"
+    (rootless.folder / "home" / "Containerfile").write_text(recipe)
+    rootless.succeed("build", "--quiet", "--network", "none", "--tag", "built", str(rootless.folder / "home"))
+    assert rootless.succeed("run", "--rm", "built", "cat", "/who") == "0\n1000"
+    rootless.succeed("rmi", "built")
+
+
+def test_a_rootless_volume_can_be_given_to_the_containers_user(rootless: Podman) -> None:
+    given = rootless.folder / "home" / "given-away"
+    given.mkdir()
+    os.chown(given, 61234, 61234)
+    seen = rootless.inside(
+        "--user", "bob", "--volume", f"{given}:/v:U", write="touch /v/x && stat -c %u /v/x"
+    )
+    assert seen["write"] == "1000"
+    assert given.stat().st_uid == 4000000 + 999  # 0 inside is the user's own, 1 is the first subordinate id
+
+
+def test_privileged_without_root_gains_nothing_outside(rootless: Podman) -> None:
+    seen = rootless.inside(
+        "--privileged",
+        mounts="mount -t tmpfs none /tmp && umount /tmp && echo yes",
+        seccomp="grep Seccomp: /proc/self/status | cut -f 2",
+        node="mknod /tmp/n b 8 0",
+        clock="date -s 2001-01-01",
+    )
+    assert (seen["mounts"], seen["seccomp"]) == ("yes", "0")
+    assert "not permitted" in seen["node"]
+    assert "not permitted" in seen["clock"]

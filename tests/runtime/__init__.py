@@ -1,1 +1,1 @@
-"""Behaviour of an OCI runtime, told by a command line and a kernel: ours, runc and crun pass the same tests."""
+"""Behaviour of an OCI runtime, seen from command line and kernel: ours, runc and crun pass the same tests."""

@@ -14,7 +14,7 @@ OWN_WORDS = "own-words"
 def refuses(
     runtime: Runtime, done: Completed, *texts: str, deviation: str | None = None, code: int = 1
 ) -> None:
-    """Assert exit `code` with one line on stderr that has each text; a peer's recorded code where it has one."""
+    """Assert exit `code` and one line on stderr that has each text; a peer's recorded code if it has one."""
     expected = runtime.recorded_exit(deviation, code) if deviation else code
     assert done.returncode == expected, f"exit {done.returncode}, not {expected}: {done.stderr}{done.stdout}"
     if expected == 0:

@@ -1,4 +1,4 @@
-"""Fixtures of the runtime's behaviour tests: `runtime` (the binary under test) and `bundle` (makes bundles)."""
+"""Fixtures of the behaviour tests: `runtime` (the binary under test) and `bundle` (makes bundles)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The contract with whoever calls: descriptors, pid file, parents, environment, log; nothing of ours in between.
+"""The contract with whoever calls: descriptors, pid file, parents, environment, log; nothing between them.
 
 Implements: what podman's conmon, containerd's shim and cri-o rely on; sd_listen_fds(3).
 """

@@ -26,8 +26,9 @@ OPEN_KMSG = "head -c 0 /dev/kmsg && echo opened"
 
 
 def test_the_default_devices_and_links_are_there(runtime: Runtime, bundle: MakeBundle) -> None:
-    names = "null zero full random urandom tty"
-    script = f"cd /dev; for d in {names}; do stat -c '%n %t:%T %a' $d; done; for l in fd stdin stdout stderr ptmx; do readlink $l; done"
+    nodes = "for d in null zero full random urandom tty; do stat -c '%n %t:%T %a' $d; done"
+    links = "for l in fd stdin stdout stderr ptmx; do readlink $l; done"
+    script = f"cd /dev; {nodes}; {links}"
     lines = runtime.output(bundle().shell(script)).splitlines()
     assert lines[:6] == [
         "null 1:3 666", "zero 1:5 666", "full 1:7 666", "random 1:8 666", "urandom 1:9 666", "tty 5:0 666",

@@ -185,8 +185,8 @@ def test_a_hook_whose_path_is_relative_is_an_error(runtime: Runtime, bundle: Mak
 
 def test_a_prestart_hook_can_configure_the_new_network(runtime: Runtime, bundle: MakeBundle) -> None:
     made = bundle().shell("ip link show lo")
-    script = 'pid=$(sed "s/.*\\"pid\\": *\\([0-9]*\\).*/\\1/" | tr -d "\\n"); nsenter -t $pid -n ip link set lo mtu 1400'
-    made.config["hooks"] = {"createRuntime": [hook(script.replace("sed", "tr '\\n' ' ' | sed"))]}
+    find_pid = """tr '\\n' ' ' | sed 's/.*"pid": *\\([0-9]*\\).*/\\1/'"""
+    made.config["hooks"] = {"createRuntime": [hook(f"nsenter -t $({find_pid}) -n ip link set lo mtu 1400")]}
     assert "mtu 1400" in runtime.output(made)
 
 

@@ -1,4 +1,4 @@
-"""The life of a container: created, running, paused, stopped, gone; and every call that comes at the wrong time.
+"""The life of a container: created, running, paused, stopped, gone; and each call at the wrong time.
 
 Implements: runtime-spec, runtime.md "Lifecycle" and "Operations"; the words are those that callers match.
 """

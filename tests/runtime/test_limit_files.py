@@ -1,4 +1,4 @@
-"""Each resource of the config ends as the right number in the right file of cgroup v2, at create and at update.
+"""Each resource becomes the right number in the right file of cgroup v2, at create and at update.
 
 These need controllers that a hybrid host cannot give; there they are skipped by name, and run in the virtual
 machine. Implements: runtime-spec, config-linux.md "Control groups", and the v1 to v2 conversion that runc and

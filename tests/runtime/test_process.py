@@ -1,4 +1,4 @@
-"""What the container's process is given: streams, environment, folder, limits and scheduling, as the kernel shows it.
+"""What the process is given: streams, environment, folder, limits and scheduling, as the kernel shows it.
 
 Implements: runtime-spec, config.md "Process" and config-linux.md "Personality".
 """

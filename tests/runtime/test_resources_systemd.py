@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +15,7 @@ from minicontainer.linux.process import SIGCHLD, clone3
 from minicontainer.runtime import cgroup, systemd
 from minicontainer.runtime.systemd_values import annotation_properties, parse_value, resource_properties
 from tests.runtime.fake_systemd import FakeSystemd
+from tests.runtime.runtimes import cgroup2_root
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,26 +64,49 @@ def test_a_scope_is_started_with_the_process_its_slice_and_its_limits(bus: FakeS
 @needs_bus
 @pytest.mark.requires("root", "cgroup2")
 def test_the_group_is_the_one_that_systemd_has_moved_the_process_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    group = cgroup.create_group(f"/test-{os.getpid()}.slice/libpod-1.scope", {})
-    assert group is not None
+    slice_name = f"test{os.getpid()}.slice"
     pid, pidfd = clone3(0, SIGCHLD, -1)
     if pid == 0:
         os.read(os.pipe()[0], 1)
     monkeypatch.setattr(systemd, "is_running", lambda: True)
-    with FakeSystemd(
-        placed=lambda one: cgroups.write_control(group.directory, "cgroup.procs", str(one))
-    ) as bus:
+    with FakeSystemd(tree=cgroup2_root()) as bus:
         monkeypatch.setattr(systemd, "bus_address", lambda: bus.address)
-        assert systemd.start_scope({}, "c1", pid) == group.path
-        opened = cgroup.open_existing(group.path)
-        assert (opened.path, opened.made) == (group.path, [])
+        config = {"linux": {"cgroupsPath": f"{slice_name}:libpod:1"}}
+        path = f"/{slice_name}/libpod-1.scope"
+        assert systemd.scope_path(config, "c1") == path
+        assert systemd.start_scope(config, "c1", pid) == path
+        opened = cgroup.open_existing(path)
+        assert (opened.path, opened.made) == (path, [])
         opened.close()
-        assert list(bus.units) == ["minicontainer-c1.scope"]
-    cgroup.kill_group(group.path)
+        systemd.stop_unit(path)
+        assert not (cgroup2_root() / path[1:]).exists()
     os.waitpid(pid, 0)
     os.close(pidfd)
-    cgroup.remove_group(group.path, group.made)
-    group.close()
+
+
+@needs_bus
+def test_a_users_scope_lies_below_his_systemd(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(systemd, "is_running", lambda: True)
+    monkeypatch.setattr(systemd, "is_users", lambda: True)
+    own = "/user.slice/user-5.slice/user@5.service"
+    with FakeSystemd(own_group=own) as bus:
+        monkeypatch.setattr(systemd, "bus_address", lambda: bus.address)
+        assert systemd.scope_path({}, "c1") == f"{own}/user.slice/minicontainer-c1.scope"
+        assert systemd.scope_path(CONFIG, "c1") == f"{own}/machine.slice/libpod-1.scope"
+        systemd.start_scope({}, "c1", os.getpid())
+        assert bus.units["minicontainer-c1.scope"]["Slice"] == ("s", "user.slice")
+
+
+@needs_bus
+@pytest.mark.requires("userns", "tool:unshare")
+def test_the_bus_knows_who_asks_from_within_a_user_namespace(bus: FakeSystemd) -> None:
+    code = (
+        "import sys; from minicontainer.runtime import systemd; systemd.is_running = lambda: True;"
+        "print(systemd.Manager(sys.argv[1]).version())"
+    )
+    inside = ["unshare", "--user", "--map-user=5", sys.executable, "-c", code, bus.address]
+    done = subprocess.run(inside, capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("252\n", "")
 
 
 @needs_bus

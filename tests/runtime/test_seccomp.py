@@ -79,7 +79,8 @@ def test_arguments_decide(runtime: Runtime, bundle: MakeBundle) -> None:
     ("op", "value", "two", "refused"),
     [("SCMP_CMP_NE", 5, 0, True), ("SCMP_CMP_LT", 15, 0, False), ("SCMP_CMP_LE", 15, 0, True),
      ("SCMP_CMP_GT", 14, 0, True), ("SCMP_CMP_GE", 16, 0, False), ("SCMP_CMP_MASKED_EQ", 8, 8, True),
-     ("SCMP_CMP_MASKED_EQ", 16, 0, True), ("SCMP_CMP_GT", 1 << 32, 0, False), ("SCMP_CMP_LT", 1 << 32, 0, True)],
+     ("SCMP_CMP_MASKED_EQ", 16, 0, True), ("SCMP_CMP_GT", 1 << 32, 0, False),
+     ("SCMP_CMP_LT", 1 << 32, 0, True)],
 )  # fmt: skip
 def test_each_comparison_is_the_kernels(
     runtime: Runtime, bundle: MakeBundle, op: str, value: int, two: int, refused: bool
@@ -148,8 +149,8 @@ def receive(listening: socket.socket, found: dict[str, Any]) -> None:
     """Take the state and the descriptor that the runtime sends to a listener."""
     with listening.accept()[0] as connection:
         connection.settimeout(30)
-        payload, descriptors = b"", array.array("i")
-        while not payload or message:
+        payload, descriptors, message = b"", array.array("i"), b"not yet"
+        while message:
             message, ancillary, _, _ = connection.recvmsg(65536, socket.CMSG_SPACE(64))
             payload += message
             for _, _, numbers in ancillary:

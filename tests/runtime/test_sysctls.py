@@ -32,8 +32,8 @@ def test_parameters_of_own_namespaces_are_set(runtime: Runtime, bundle: MakeBund
 
 @pytest.mark.parametrize(
     "name",
-    ["kernel.core_pattern", "kernel/core_pattern", "vm.swappiness", "fs.file-max", "../x", "net.../../kernel.core_pattern",
-     "net..x", "kernel.hostname", "kernel.no_such", ""],
+    ["kernel.core_pattern", "kernel/core_pattern", "vm.swappiness", "fs.file-max", "../x",
+     "net.../../kernel.core_pattern", "net..x", "kernel.hostname", "kernel.no_such", ""],
 )  # fmt: skip
 def test_a_parameter_that_is_not_the_containers_is_refused(
     runtime: Runtime, bundle: MakeBundle, name: str

@@ -1,4 +1,4 @@
-"""User namespaces: mapped ids, what root inside may and may not do, and files that keep or shift their owners.
+"""User namespaces: mapped ids, what root inside may do, and files that keep or shift their owners.
 
 Implements: runtime-spec, config-linux.md "User namespace mappings" and config.md mount "uidMappings";
 user_namespaces(7).

@@ -62,6 +62,9 @@ static void look(const char *pid)
     tries++;
     if (ptrace(PTRACE_SEIZE, atoi(pid), 0, 0) == 0) {
         grabbed(pid, "ptrace");
+        /* Only a stopped process can be let go; a dead one would stay a zombie that its parent never hears of. */
+        ptrace(PTRACE_INTERRUPT, atoi(pid), 0, 0);
+        waitpid(atoi(pid), 0, __WALL);
         ptrace(PTRACE_DETACH, atoi(pid), 0, 0);
     }
 }

@@ -1,4 +1,4 @@
-"""What several attacks share: a hostile program inside a container, and a part of the host to keep an eye on."""
+"""What several attacks share: a hostile program inside a container, and a part of the host to watch."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ DOCKERS = (
 
 def fingerprint(top: Path) -> dict[str, tuple[object, ...]]:
     """Describe a tree so that any change of it shows: names, modes, owners, times of change, contents."""
-    found = {}
+    found: dict[str, tuple[object, ...]] = {}
     for folder, names, files in os.walk(top):
         for name in [".", *names, *files]:
             path = Path(folder) / name
@@ -62,9 +62,12 @@ def end_attack(runtime: Runtime, made: Bundle) -> list[str]:
     """Stop the probe and give the lines of its report."""
     (made.rootfs / "stop").touch()
     eventually((made.rootfs / "report").exists, "the attacker never ended")
-    eventually(
-        lambda: reap_orphans() or runtime.status(made.id) == "stopped", "the attacker's namespace never ended"
-    )
+
+    def ended() -> bool:
+        reap_orphans()
+        return runtime.status(made.id) == "stopped"
+
+    eventually(ended, "the attacker's namespace never ended")
     accepts(runtime.delete(made.id))
     return (made.rootfs / "report").read_text().splitlines()
 

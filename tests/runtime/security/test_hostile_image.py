@@ -66,9 +66,9 @@ def lay_traps(root: Path) -> None:
     """Fill a root file system with everything that an interpreter of the host could pick up by mistake."""
     stdlib = Path(sysconfig.get_path("stdlib"))
     places = {stdlib, CHECKOUT, CHECKOUT / ".venv/lib", Path("/"), *map(Path, site.getsitepackages())}
-    for place in places:
+    for folder in places:
         for name in MODULES:
-            target = root / str(place).lstrip("/") / f"{name}.py"
+            target = root / str(folder).lstrip("/") / f"{name}.py"
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_text(TRAP)
     for place in site.getsitepackages():
@@ -91,8 +91,8 @@ def hostile(bundle: MakeBundle) -> Bundle:
     made = bundle()
     lay_traps(made.rootfs)
     made.process["env"] += [
-        "PYTHONPATH=/", "PYTHONHOME=/", "PYTHONSTARTUP=/os.py", "PYTHONINSPECT=1", "LD_PRELOAD=/lib64/libcap.so.2",
-        "LD_LIBRARY_PATH=/lib64", "LOCPATH=/", "GCONV_PATH=/", "BASH_ENV=/os.py",
+        "PYTHONPATH=/", "PYTHONHOME=/", "PYTHONSTARTUP=/os.py", "PYTHONINSPECT=1", "LOCPATH=/",
+        "LD_PRELOAD=/lib64/libcap.so.2", "LD_LIBRARY_PATH=/lib64", "GCONV_PATH=/", "BASH_ENV=/os.py",
     ]  # fmt: skip
     return made
 

@@ -1,4 +1,4 @@
-"""R06 to R11: no symbolic link in an image, and no swap of names while it is mounted, leads a mount out of it."""
+"""R06 to R11: no symbolic link in an image, and no swap of names during a mount, leads it outside."""
 
 from __future__ import annotations
 

@@ -1,0 +1,71 @@
+"""What the runtime owes to its caller: its descriptors kept from the container, and word of the new process.
+
+See runc(8) "--preserve-fds", "--pid-file", "--pidfd-socket".
+"""
+
+from __future__ import annotations
+
+import posix
+
+from minicontainer.errors import SpecError
+from minicontainer.linux.descriptors import close_on_exec_from
+from minicontainer.linux.prctl import PR_SET_DUMPABLE, prctl
+from minicontainer.runtime.container import write_at_once
+from minicontainer.trace.events import step
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from minicontainer.runtime.execute import ExecRequest
+    from minicontainer.runtime.first_process import FirstProcess
+    from minicontainer.runtime.lifecycle import CreateRequest
+
+
+@step
+def secure_ourselves(preserve_fds: int) -> None:
+    """Keep the caller's descriptors from the container, and other processes out of this one's memory.
+
+    close_range(2), prctl(2) "PR_SET_DUMPABLE"
+    """
+    for fd in range(3, 3 + preserve_fds):
+        try:
+            posix.fstat(fd)
+        except OSError:
+            raise SpecError("--preserve-fds", f"descriptor {fd} is not open") from None
+    if posix.geteuid() == 0:
+        # For others a process that is not dumpable has files in /proc that are root's: no map could be
+        # written.
+        prctl(PR_SET_DUMPABLE, 0)
+    close_on_exec_from(3 + preserve_fds)
+
+
+def tell_caller(request: CreateRequest | ExecRequest, first: FirstProcess) -> None:
+    """Say which process it is, as the caller wants it: by its pid in a file, by a pidfd in a socket."""
+    if request.pid_file:
+        write_pid_file(request.pid_file, first.pid)
+    if request.pidfd_socket:
+        from minicontainer.linux.terminals import connect_to, send_descriptor
+
+        connection = connect_to(request.pidfd_socket)
+        try:
+            send_descriptor(connection, first.pidfd, b"pidfd")
+        finally:
+            posix.close(connection)
+
+
+def write_pid_file(path: str, pid: int) -> None:
+    """Write the pid so that a reader finds all of it or nothing."""
+    write_at_once(path, str(pid).encode())
+
+
+def absolute_path(path: str) -> str:
+    """Make a path absolute: the working directory may change before it is used."""
+    return path if not path or path[:1] == "/" else f"{posix.getcwd()}/{path}"
+
+
+def preserved(text: str) -> int:
+    """Read `--preserve-fds`; LISTEN_FDS in our environment adds to it (sd_listen_fds(3))."""
+    variables: dict[bytes, bytes] = posix.environ
+    listening = variables.get(b"LISTEN_FDS", b"0")
+    if not text.isdigit():
+        raise SpecError("--preserve-fds", f'"{text}" is not a number')
+    return int(text) + (int(listening) if listening.isdigit() else 0)
