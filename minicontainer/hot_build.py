@@ -34,14 +34,15 @@ GROUPS = {
     "show": (*COMMON, f"{RUNTIME}.command_show"),
     "minicontainer run": ("minicontainer.launch", "minicontainer.cli.run", *START),
 }
-# What only some containers need, or what is not needed before the first process is at work. It is made on first
-# use, but must be in memory: a process that is in a container can read no file of ours.
+# What only some containers need, or what is not needed before the first process is at work. It is made on
+# first use, but must be in memory: a process that is in a container can read no file of ours.
 LATER = (
     f"{RUNTIME}.cgroup_limits", f"{RUNTIME}.cgroup_processes", f"{RUNTIME}.destroy", f"{RUNTIME}.waking",
     f"{LINUX}.device_filter",
     f"{RUNTIME}.console", f"{RUNTIME}.copy_up", f"{RUNTIME}.hooks", f"{RUNTIME}.idmap", f"{RUNTIME}.labels",
     f"{RUNTIME}.stage", f"{RUNTIME}.sysctls", f"{LINUX}.scheduling", f"{LINUX}.terminals",
 )  # fmt: skip
+EXTENSIONS = ("_ctypes", "_json")  # what a distribution keeps in files of their own
 BUILDERS = ("minicontainer.hot_build", "minicontainer.hot_start")  # the file is as old as these, too
 Source = tuple[str, int, int]  # path, time of change in ns, size
 
@@ -50,7 +51,7 @@ def refresh() -> None:
     """Write the file anew unless the directory belongs to somebody else."""
     folder = f"{launch.PACKAGE}/__pycache__"
     path = f"{folder}/hot-lane.{sys.implementation.cache_tag}.pyc"  # no module can have this name
-    beside = f"{path}.{posix.getpid()}"
+    beside = f"{path}.{posix.getrandom(8).hex()}"
     try:
         if not posix.access(folder, posix.F_OK):
             posix.mkdir(folder, 0o755)
@@ -101,7 +102,8 @@ def add(parts: list[bytes], part: bytes) -> tuple[int, int]:
 def starter(groups: object, modules: object, length: int) -> bytes:
     """Compile hot_start.py with the index of what follows it."""
     code = compile_source(f"{launch.PACKAGE}/hot_start.py")
-    values = {"@groups@": groups, "@modules@": modules, "@length@": length}
+    extensions = {name: __import__(name).__file__ for name in EXTENSIONS}
+    values = {"@groups@": groups, "@modules@": modules, "@length@": length, "@extensions@": extensions}
     constants = tuple(
         values.get(value, value) if isinstance(value, str) else value for value in code.co_consts
     )

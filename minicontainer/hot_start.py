@@ -1,6 +1,6 @@
 """The first code of the hot lane's file: it makes the modules that a command needs and starts the command.
 
-`hot_build.refresh` compiles this module, puts an index into the three constants below and the compiled
+`hot_build.refresh` compiles this module, puts an index into the constants below and the compiled
 modules behind it. A command's group is read at once, and its modules are made in an order in which each finds
 what it imports. Those that only some containers need wait in memory, all others in the file. When a source
 of the group is not the one that was compiled, `launch.py` is started instead, which reads the sources and
@@ -11,6 +11,7 @@ See <Python>/Lib/importlib/_bootstrap.py; docs/decisions/0001.
 
 from __future__ import annotations
 
+import _imp
 import gc
 import posix
 import sys
@@ -31,6 +32,8 @@ GROUPS: dict[str, tuple[int, int]] = "@groups@"  # type: ignore[assignment]
 # name -> (offset, length, path, is it a package, time of change in ns, size)
 MODULES: dict[str, tuple[int, int, str, bool, int, int]] = "@modules@"  # type: ignore[assignment]
 LENGTH: int = "@length@"  # type: ignore[assignment]
+# name -> path of an extension module: known, it need not be looked for
+EXTENSIONS: dict[str, str] = "@extensions@"  # type: ignore[assignment]
 
 FAMILIES = {
     "create": "create", "run": "create", "start": "start", "exec": "exec", "kill": "stop", "delete": "stop",
@@ -134,6 +137,16 @@ def family(words: list[str]) -> str:
     return "stop"
 
 
+def make_extension(name: str, path: str) -> None:
+    """Load an extension module where it was found before; one that has gone is looked for as usual."""
+    try:
+        module = _imp.create_dynamic(loaded["_frozen_importlib"].ModuleSpec(name, None, origin=path))
+    except ImportError:
+        return
+    _imp.exec_dynamic(module)
+    loaded[name] = module
+
+
 def start(words: list[str]) -> None:
     """Make the group's modules and start the command."""
     sources, now, later = loads(read(GROUPS[family(words)]))
@@ -142,6 +155,8 @@ def start(words: list[str]) -> None:
             package = __file__.rpartition("/")[0].rpartition("/")[0]
             ours = sys.orig_argv[: -len(sys.argv)]
             posix.execv(sys.executable, [*ours, f"{package}/launch.py", *words])
+    for extension in EXTENSIONS.items():
+        make_extension(*extension)
     for module in now:
         make(*module)
     for name, path, code in later:

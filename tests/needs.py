@@ -54,7 +54,7 @@ def can_make_user_namespaces() -> bool:
 
 
 def cgroup2_tree() -> Path | None:
-    """Find where the cgroup v2 tree is mounted and not covered: /sys/fs/cgroup, or beside v1 on a hybrid host."""
+    """Find the cgroup v2 tree that is not covered by another mount: a hybrid host has it beside v1."""
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         fields, _, rest = line.partition(" - ")
         tree = Path(fields.split()[4])

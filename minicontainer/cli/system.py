@@ -59,7 +59,7 @@ def remove_tree(place: Path) -> None:
 
 def remove_interpreter() -> None:
     """Take away the read-only view of the interpreter that containers are started from."""
-    from minicontainer.runtime.interpreter import remove_overlays
+    from minicontainer.runtime.interpreter_view import remove_overlays
 
     for place in remove_overlays():
         sys.stdout.write(f"unmounted {place}\n")

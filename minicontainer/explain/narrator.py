@@ -15,6 +15,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from minicontainer.explain.proof import Proof
@@ -59,7 +60,7 @@ class Narrator(TraceFile):
             if self.proof:
                 self.proof.note(event)
         if self.teller:
-            self.teller.rest()
+            self.teller.pause()
         if self.proof:
             self.proof.show()
 
@@ -74,6 +75,66 @@ class Narrator(TraceFile):
         os.close(self.descriptor)
 
 
+class Order:
+    """Puts what several processes say at the same time into an order that can be followed.
+
+    Of each process nothing is moved. A process is told of only after the call that made it; and a step is not
+    broken off for what others do meanwhile, unless it has made a process, for which it may be waiting.
+    """
+
+    def __init__(self) -> None:
+        self.born: set[Speaker] = set()
+        self.births = 0  # processes that were made and have not spoken yet
+        self.speaking: Speaker | None = None
+        self.in_step = False  # the speaker is in a step that should not be broken off
+        self.held: list[Event] = []
+
+    def take(self, event: Event) -> Iterator[Event]:
+        """Give what is to be told now that this event is there, too."""
+        if not self.may_speak(event.speaker):
+            self.held.append(event)
+            return
+        yield event
+        if self.gives_way(event):
+            yield from self.again()
+
+    def again(self) -> Iterator[Event]:
+        """Give those of the events that were held back whose turn has come."""
+        held, self.held = self.held, []
+        for event in held:
+            yield from self.take(event)
+
+    def release(self) -> Iterator[Event]:
+        """Give all that was held back for the sake of a step."""
+        self.in_step = False
+        yield from self.again()
+
+    def may_speak(self, speaker: Speaker) -> bool:
+        """Say whether it is this process's turn."""
+        if any(event.speaker == speaker for event in self.held):
+            return False
+        if self.in_step and speaker != self.speaking:
+            return False
+        if speaker not in self.born:
+            if self.born and not self.births:  # of the first one nobody tells where it comes from
+                return False
+            self.births -= bool(self.born)
+            self.born.add(speaker)
+        return True
+
+    def gives_way(self, event: Event) -> bool:
+        """Note what an event means for the order; tells whether others may speak behind it."""
+        self.speaking = event.speaker
+        makes = event.name in BIRTHS and event.kind == CALLED and not event.errno
+        self.births += makes
+        if event.kind == ENTERED:
+            self.in_step = True
+        elif event.kind == LEFT or makes:
+            self.in_step = False
+            return True
+        return False
+
+
 class Teller:
     """Turns events into lines: who speaks, how deep in which steps, which calls are folded."""
 
@@ -84,33 +145,12 @@ class Teller:
         # Their numbers on the host; 0, of which nothing can be seen, at first.
         self.children: dict[str, int] = {"init": 0}
         self.waiting: list[Event] = []  # calls of one kind that may be folded
-        self.born: set[Speaker] = set()
-        self.births = 0  # processes that were made and have not spoken yet
-        self.early: list[Event] = []  # of processes that spoke before it was told that they were made
+        self.order = Order()
 
     def tell(self, event: Event) -> None:
-        """Tell one event, but nothing of a process before the call that made it came back and was told."""
-        if not self.is_born(event.speaker):
-            self.early.append(event)
-            return
-        self.tell_now(event)
-        if event.name in BIRTHS and event.kind == CALLED and not event.errno:
-            self.births += 1
-            early, self.early = self.early, []
-            for later in early:
-                self.tell(later)
-
-    def is_born(self, speaker: Speaker) -> bool:
-        """Say whether it was told where a process comes from; of the first one nobody tells that."""
-        if speaker not in self.born:
-            if self.births:
-                self.births -= 1
-            elif self.born:
-                return False
-            else:
-                self.page.legend()
-            self.born.add(speaker)
-        return True
+        """Tell one event, or later, when its turn has come."""
+        for one in self.order.take(event):
+            self.tell_now(one)
 
     def tell_now(self, event: Event) -> None:
         """Tell one event, now."""
@@ -141,6 +181,8 @@ class Teller:
 
     def turn_to(self, speaker: Speaker) -> None:
         """Say who speaks, when it is somebody else than before."""
+        if self.speaking is None:
+            self.page.legend()
         if speaker != self.speaking:
             self.page.speaker(speaker)
             self.speaking = speaker
@@ -158,11 +200,17 @@ class Teller:
         self.page.call(spell(calls[0]), depth)
         self.page.more(len(calls) - 1, [last_argument(call) for call in calls[1:]], depth)
 
-    def end(self) -> None:
-        """Tell what is left."""
-        for event in self.early:
+    def pause(self) -> None:
+        """Tell what can be told by now: the program of the container is about to speak."""
+        for event in self.order.release():
             self.tell_now(event)
-        self.early = []
+        self.rest()
+
+    def end(self) -> None:
+        """Tell what is left, whoever it is from."""
+        self.pause()
+        for event in self.order.held:
+            self.tell_now(event)
         self.rest()
 
 

@@ -1,6 +1,5 @@
-"""The network of one container, as far as the runtime makes it: `lo`, and devices moved in from the host.
+"""Network devices that are moved from the host into a network namespace.
 
-A new network namespace holds a loopback device that is down: even 127.0.0.1 answers ENETUNREACH.
 A device that changes its namespace loses its addresses: they are read before and given back afterwards.
 
 See network_namespaces(7), netdevice(7), rtnetlink(7); config-linux.md "netDevices".
@@ -11,8 +10,16 @@ from __future__ import annotations
 import errno
 import posix
 
-from minicontainer.linux.ioctls import SIOCGIFFLAGS, SIOCGIFINDEX, SIOCSIFFLAGS, ask, ioctl
+from minicontainer.linux.ioctls import SIOCGIFFLAGS, SIOCGIFINDEX, ask
 from minicontainer.linux.kernel import check, syscall, u32
+from minicontainer.linux.loopback import (
+    AF_INET,
+    IFF_UP,
+    IFNAMSIZ,
+    SOCK_CLOEXEC,
+    SOCK_DGRAM,
+    interface_request,
+)
 from minicontainer.linux.netlink import (
     NLM_F_CREATE,
     NLM_F_EXCL,
@@ -24,31 +31,14 @@ from minicontainer.linux.netlink import (
 )
 from minicontainer.linux.numbers import SYS_socket
 
-AF_INET, AF_UNSPEC = 2, 0
-SOCK_DGRAM, SOCK_CLOEXEC = 2, 0o2000000
-IFF_UP, IFF_RUNNING = 0x1, 0x40
+AF_UNSPEC = 0
 RTM_NEWLINK, RTM_NEWADDR, RTM_GETADDR = 16, 20, 22
 IFLA_IFNAME, IFLA_NET_NS_FD = 3, 28
 IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST, IFA_FLAGS = 1, 2, 4, 8
 KEPT = (IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST)
 IFA_F_PERMANENT = 0x80
 RT_SCOPE_UNIVERSE = 0
-IFNAMSIZ = 16
 INFO, ADDRESS = 16, 8  # the sizes of struct ifinfomsg and struct ifaddrmsg
-
-
-def bring_up_loopback() -> None:
-    """Switch on `lo` in the caller's network namespace."""
-    control = check(syscall(SYS_socket, AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0))
-    try:
-        ioctl(control, SIOCSIFFLAGS, interface_request("lo", IFF_UP | IFF_RUNNING))
-    finally:
-        posix.close(control)
-
-
-def interface_request(name: str, number: int = 0) -> bytes:
-    """Write a struct ifreq: a name, and a flag word or an index."""
-    return name.encode()[: IFNAMSIZ - 1].ljust(IFNAMSIZ, b"\0") + u32(number) + bytes(20)
 
 
 def interface_index(name: str) -> int:

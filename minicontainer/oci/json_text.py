@@ -4,7 +4,7 @@ Refused, because two readers of the same file could understand different things,
 could take it: a key twice in one object, NaN and Infinity, numbers beyond a double, half a surrogate pair,
 NUL, anything after the value, bytes that are not UTF-8, more than `MAX_DEPTH` levels or `MAX_BYTES`.
 
-The scanner is that of CPython's `_json`; a cut-off text is named as Go's decoder names it.
+The scanner is that of CPython's `_json`; what it refuses is named in json_errors.py.
 
 See RFC 8259, RFC 7493 (I-JSON); trace/json_lines.py writes JSON.
 """
@@ -36,7 +36,9 @@ def loads(raw: bytes | str, limit: int = MAX_BYTES, ours: bool = False) -> objec
         raise SpecError("", f"the JSON text is nested more than {MAX_DEPTH} levels deep")
     value = _scan(text)
     if not ours and ("\\u0000" in text or "\\ud" in text or "\\uD" in text):
-        _refuse_odd_characters(value, "")
+        from minicontainer.oci.json_errors import refuse_odd_characters
+
+        refuse_odd_characters(value, "")
     return value
 
 
@@ -59,12 +61,16 @@ def _scan(text: str) -> object:
     try:
         value, end = _scan_with_words(text, start)
     except (StopIteration, ValueError) as problem:
-        raise _syntax_error(text, problem) from None
+        from minicontainer.oci.json_errors import syntax_error
+
+        raise syntax_error(text, problem) from None
     except RecursionError:
         raise SpecError("", "the JSON text is nested too deeply") from None
     if end != len(text) and (rest := text[end:].lstrip(_BLANK)):
-        place = _place(text, len(text) - len(rest))
-        raise SpecError("", f"invalid JSON: unexpected text after the value at {place}")
+        from minicontainer.oci.json_errors import place
+
+        where = place(text, len(text) - len(rest))
+        raise SpecError("", f"invalid JSON: unexpected text after the value at {where}")
     return value
 
 
@@ -76,22 +82,6 @@ def _scan_with_words(text: str, start: int) -> tuple[Any, int]:
         import json.decoder  # noqa: F401
 
         return _scan_once(text, start)
-
-
-def _refuse_odd_characters(value: object, path: str) -> None:
-    """Name the string that no system call could take: reached only if the text escapes such a character."""
-    if isinstance(value, str):
-        if "\0" in value:
-            raise SpecError(path, "a string must not contain a NUL character")
-        if any("\ud800" <= character <= "\udfff" for character in value):
-            raise SpecError(path, "a string must not contain half of a surrogate pair")
-    elif isinstance(value, list):
-        for index, element in enumerate(value):
-            _refuse_odd_characters(element, f"{path}[{index}]")
-    elif isinstance(value, dict):
-        for key, element in value.items():
-            _refuse_odd_characters(key, path)
-            _refuse_odd_characters(element, f"{path}.{key}" if path else key)
 
 
 def _depth(text: str) -> int:
@@ -114,57 +104,14 @@ def _depth(text: str) -> int:
     return deepest
 
 
-def _syntax_error(text: str, problem: Exception) -> SpecError:
-    """Word the scanner's complaint; a text that only stops too early is an "unexpected EOF", as Go says."""
-    position = problem.args[0] if isinstance(problem, StopIteration) else getattr(problem, "pos", -1)
-    if position < 0:
-        return SpecError("", "invalid JSON: a number has too many digits")
-    if _is_cut_off(text, position):
-        return SpecError("", "invalid JSON: unexpected EOF")
-    what = getattr(problem, "msg", "Expecting value")
-    return SpecError("", f"invalid JSON: {what} at {_place(text, position)}")
-
-
-def _is_cut_off(text: str, position: int) -> bool:
-    """Say whether the text is wrong only because it ends: what is left at `position` could be continued."""
-    rest = text[position:].strip(_BLANK)
-    if not rest or any(word.startswith(rest) for word in _UNFINISHED):
-        return True
-    if rest[0] == '"':
-        return _is_open_string(rest)
-    escape = rest.removeprefix("\\")
-    return escape[:1] in ("", "u") and not escape[1:].strip(_HEXADECIMAL) and len(escape) <= len("u1234")
-
-
-def _is_open_string(rest: str) -> bool:
-    index = 1
-    while index < len(rest):
-        if rest[index] == '"' or rest[index] < " ":
-            return False
-        index += 2 if rest[index] == "\\" else 1
-    return True
-
-
-def _place(text: str, position: int) -> str:
-    line = text.count("\n", 0, position) + 1
-    return f"line {line} column {position - text.rfind(chr(10), 0, position)}"
-
-
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        twice = quote(_first_repeated(pairs))
+        from minicontainer.oci.json_errors import first_repeated
+
+        twice = quote(first_repeated(pairs))
         raise SpecError("", f"invalid JSON: the key {twice} appears twice in one object")
     return members
-
-
-def _first_repeated(pairs: list[tuple[str, Any]]) -> str:
-    seen = set()
-    for key, _ in pairs:
-        if key in seen:
-            break
-        seen.add(key)
-    return key
 
 
 def _float(digits: str) -> float:
@@ -190,6 +137,4 @@ class _Rules:
 
 
 _BLANK = " \t\r\n"
-_HEXADECIMAL = "0123456789abcdefABCDEF"
-_UNFINISHED = ("true", "false", "null", "-", ".", "e-", "e+", "E-", "E+")
 _scan_once = make_scanner(_Rules)  # type: ignore[arg-type] # any object with these attributes will do

@@ -99,6 +99,11 @@ class Container:
             raise Error(f"the configuration of container {self.identifier} is damaged")
         return config
 
+    def config_mentions(self, word: bytes) -> bool:
+        """Tell whether the configuration can have a key: without parsing it, so True may be a mistake."""
+        raw = read_file(f"{self.path}/config.json")
+        return word in raw or b"\\u" in raw  # a letter may be written as its number
+
     def is_alive(self) -> bool:
         """Tell whether the first process still lives, and is the one that was recorded: pids come again."""
         if not self.pid:

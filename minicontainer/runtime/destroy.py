@@ -117,6 +117,8 @@ def forget(container: Container) -> None:
 def run_poststop(container: Container) -> None:
     """Run the poststop hooks; one that fails is logged by the caller's log and does not stop the others."""
     try:
+        if not container.config_mentions(b"poststop"):
+            return
         config = container.config()
     except (OSError, Error):
         return  # killed before the configuration was kept: no hook has run, none needs to be undone

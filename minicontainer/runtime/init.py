@@ -15,9 +15,9 @@ import posix
 from minicontainer.errors import KernelError, SpecError
 from minicontainer.linux import mounts as m
 from minicontainer.linux.credentials import setsid, umask
+from minicontainer.linux.loopback import bring_up_loopback
 from minicontainer.linux.mounts import mount, pivot_root, umount2
 from minicontainer.linux.namespaces import CLONE_NEWCGROUP, KINDS, setdomainname, sethostname, setns, unshare
-from minicontainer.linux.network import bring_up_loopback
 from minicontainer.linux.paths import O_PATH, make_directories
 from minicontainer.linux.process import execve
 from minicontainer.runtime.channel import EXEC, HOOKS_ME, READY, failure_report

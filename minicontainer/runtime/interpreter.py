@@ -14,16 +14,11 @@ import fcntl
 import posix
 import sys
 
-from minicontainer.errors import Error, KernelError
-from minicontainer.linux import mounts as m
 from minicontainer.linux.process import execve
-from minicontainer.trace.events import step
 
-STATE = "/run/minicontainer-runtime"
-PLACE = STATE + "/interpreter"
+PLACE = "/run/minicontainer-runtime/interpreter"
 ST_RDONLY = 1
-F_ADD_SEALS, F_GET_SEALS, ALL_SEALS = 1033, 1034, 0xF
-ATTRIBUTES = m.MOUNT_ATTR_RDONLY | m.MOUNT_ATTR_NOSUID | m.MOUNT_ATTR_NODEV
+F_GET_SEALS, ALL_SEALS = 1034, 0xF
 
 
 def is_protected() -> bool:
@@ -50,6 +45,8 @@ def protect_interpreter() -> None:
     """Start this command again from a protected interpreter, unless it runs from one."""
     if is_protected():
         return
+    from minicontainer.runtime.interpreter_view import mounted_interpreter, sealed_interpreter
+
     interpreter = posix.readlink("/proc/self/exe").removeprefix(PLACE)
     try:
         program = mounted_interpreter(interpreter)
@@ -58,79 +55,3 @@ def protect_interpreter() -> None:
     variables = {key.decode("utf-8", "surrogateescape"): value.decode("utf-8", "surrogateescape")
                  for key, value in posix.environ.items()}  # fmt: skip
     execve(program, [sys.executable or interpreter, *sys.orig_argv[1:]], variables)
-
-
-@step
-def mounted_interpreter(interpreter: str) -> str:
-    """Show the interpreter through a read-only overlay, so that no container can ever write to it.
-
-    overlayfs(5), CVE-2019-5736
-    """
-    from minicontainer.runtime.container import make_private_directories
-
-    prefix = sys.base_prefix.removeprefix(PLACE)
-    if not interpreter.startswith(prefix + "/"):
-        raise OSError(2, "the interpreter does not lie in its own prefix")
-    place = PLACE + prefix
-    empty = STATE + "/.empty"
-    make_private_directories(empty)
-    make_private_directories(place)
-    guard = posix.open(PLACE, posix.O_RDONLY | posix.O_CLOEXEC)
-    try:
-        fcntl.flock(guard, fcntl.LOCK_EX)
-        if not shows(place, interpreter[len(prefix) :], interpreter):
-            mount_overlay(prefix, empty, place)
-    finally:
-        posix.close(guard)
-    return PLACE + interpreter
-
-
-def shows(place: str, below: str, interpreter: str) -> bool:
-    """Tell whether the overlay is there and shows the interpreter as it is now; a stale one is taken away."""
-    try:
-        if is_same_file(place + below, interpreter):
-            return True
-    except OSError:
-        return False
-    m.umount2(place, m.MNT_DETACH)
-    return False
-
-
-def mount_overlay(prefix: str, empty: str, place: str) -> None:
-    """Mount an overlay that has no upper directory: there is nowhere that a write could go."""
-    context = m.fsopen("overlay", m.FSOPEN_CLOEXEC)
-    try:
-        m.fsconfig(context, m.FSCONFIG_SET_STRING, "source", "minicontainer-interpreter", 0)
-        m.fsconfig(context, m.FSCONFIG_SET_STRING, "lowerdir", f"{prefix}:{empty}", 0)
-        m.fsconfig(context, m.FSCONFIG_CMD_CREATE, None, None, 0)
-        mount = m.fsmount(context, m.FSMOUNT_CLOEXEC, ATTRIBUTES)
-        m.move_mount(mount, "", m.AT_FDCWD, place, m.MOVE_MOUNT_F_EMPTY_PATH)
-        posix.close(mount)
-    finally:
-        posix.close(context)
-
-
-def sealed_interpreter(interpreter: str) -> str:
-    """Copy the interpreter into memory and seal the copy; returns a path that leads to it."""
-    source = posix.open(interpreter, posix.O_RDONLY | posix.O_CLOEXEC)
-    copy = posix.memfd_create("minicontainer-interpreter", posix.MFD_CLOEXEC | posix.MFD_ALLOW_SEALING)
-    while posix.sendfile(copy, source, None, 1 << 24):
-        pass
-    posix.close(source)
-    fcntl.fcntl(copy, F_ADD_SEALS, ALL_SEALS)
-    return f"/proc/self/fd/{copy}"
-
-
-def remove_overlays() -> list[str]:
-    """Take away the overlays that `mounted_interpreter` made; returns where they were. For `system reset`."""
-    removed = []
-    with open("/proc/self/mountinfo", "rb") as file:
-        places = [line.split()[4].decode("utf-8", "surrogateescape") for line in file]
-    for place in reversed(places):
-        if place.startswith(PLACE + "/"):
-            try:
-                m.umount2(place, m.MNT_DETACH)
-            except KernelError as problem:
-                raise Error(f"{place} cannot be unmounted", "run this as root") from problem
-            removed.append(place)
-    return removed

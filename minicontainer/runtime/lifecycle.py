@@ -102,6 +102,20 @@ def bring_up(
     return container, first
 
 
+def set_limits(
+    container: Container, handover: Handover, first: FirstProcess, group: Group | None, config: dict[str, Any]
+) -> None:
+    """Set the cgroup's limits while the first process is at work; it waits before it is the program."""
+    if group:
+        from minicontainer.runtime.cgroup_limits import apply_resources
+
+        apply_resources(group, (config.get("linux") or {}).get("resources") or {})
+    elif handover.plan.systemd_cgroup:
+        from minicontainer.runtime.scope import enter_scope
+
+        enter_scope(container, first, config)
+
+
 def load_what_follows() -> None:
     """Import what `run` needs when the program has ended, while this process would only wait."""
     import minicontainer.runtime.destroy
@@ -237,15 +251,7 @@ def start_first_process(
     first = spawn(handover, group.directory if group else -1)
     try:
         container.save(pid=first.pid, startTime=start_time(first.pid))
-        if group:
-            # While the first process is at work: it waits for us before it becomes the program.
-            from minicontainer.runtime.cgroup_limits import apply_resources
-
-            apply_resources(group, (config.get("linux") or {}).get("resources") or {})
-        elif handover.plan.systemd_cgroup:
-            from minicontainer.runtime.scope import enter_scope
-
-            enter_scope(container, first, config)
+        set_limits(container, handover, first, group, config)
         if handover.start_fd < 0:
             load_what_follows()
         state = {**handover.state, "status": "creating", "pid": first.pid}

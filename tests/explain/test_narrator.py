@@ -98,6 +98,33 @@ def test_a_process_is_told_of_after_the_call_that_made_it() -> None:
     assert told.count("-- ") == 2
 
 
+def test_a_step_is_not_broken_off_for_what_others_do_meanwhile() -> None:
+    begin, end = event("entered", STEP), event("left", STEP)
+    told = tell(called("clone3", result=[20, 6]), called("setns", "init"), begin, called("umask", "init", 0),
+                called("setsid"), end, called("chroot", "init"))  # fmt: skip
+    order = ["clone3(", "setns(", "> Give", "setsid(", "umask(", "chroot("]
+    assert sorted(order, key=told.index) == order
+    assert told.count("-- init") == 2
+
+
+def test_a_step_that_made_a_process_lets_it_speak() -> None:
+    told = tell(
+        event("entered", STEP), called("clone3", result=[20, 6]), called("umask", "init", 0), called("setsid")
+    )
+    order = ["> Give", "clone3(", "umask(", "setsid("]
+    assert sorted(order, key=told.index) == order
+
+
+def test_a_step_that_never_ends_holds_nobody_for_ever() -> None:
+    told = tell(
+        called("clone3", result=[20, 6]),
+        called("setns", "init"),
+        event("entered", STEP),
+        called("umask", "init", 0),
+    )
+    assert told.index("> Give") < told.index("umask(")
+
+
 def test_a_process_of_which_nobody_tells_that_it_was_made_is_not_left_out() -> None:
     assert "setsid()" in tell(called("umask", result=18), called("setsid", "init"))
 

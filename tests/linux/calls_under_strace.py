@@ -14,9 +14,9 @@ from minicontainer.linux import (
     cgroups,
     credentials,
     keyrings,
+    loopback,
     mounts,
     namespaces,
-    network,
     paths,
     prctl,
     process,
@@ -113,7 +113,7 @@ def computing() -> None:
 
 
 def talking() -> None:
-    network.bring_up_loopback()
+    loopback.bring_up_loopback()
     master, slave = terminals.open_terminal(os.open("/dev/pts", os.O_PATH))
     terminals.set_window_size(master, 30, 90)
     terminals.give_terminal(slave, 5)

@@ -15,8 +15,9 @@ from pyroute2.netlink.rtnl import marshal as messages
 from minicontainer.errors import KernelError
 from minicontainer.linux import netlink, network
 from minicontainer.linux.kernel import u32
+from minicontainer.linux.loopback import bring_up_loopback
 from minicontainer.linux.namespaces import CLONE_NEWNET, setns, unshare
-from minicontainer.linux.network import bring_up_loopback, interface_index, move_link, settle_link
+from minicontainer.linux.network import interface_index, move_link, settle_link
 from tests.linux.children import in_child, sleeping_child
 
 RTM_NEWLINK, RTM_GETLINK, RTM_NEWADDR = 16, 18, 20

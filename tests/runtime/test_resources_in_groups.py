@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from minicontainer.errors import Conflict, KernelError, NotFound, SpecError, Unsupported
-from minicontainer.runtime import cgroup, cgroup_limits, cgroup_paths
+from minicontainer.runtime import cgroup, cgroup_limits, cgroup_paths, cgroup_processes
 from tests.runtime.cgroup_tree import FakeTree
 
 MIB = 1 << 20
@@ -27,7 +27,7 @@ def limited(resources: dict[str, Any], path: str = "/mini/c") -> cgroup.Group:
     """Make a group with these limits."""
     group = cgroup.create_group(path, resources)
     assert group is not None
-    cgroup.apply_resources(group, resources)
+    cgroup_limits.apply_resources(group, resources)
     return group
 
 
@@ -54,13 +54,13 @@ def test_the_path_is_the_one_that_runc_takes(
 ) -> None:
     monkeypatch.setattr(cgroup_paths, "own_cgroup", lambda: "/user.slice/session-1.scope")
     monkeypatch.setattr(cgroup_paths, "in_user_namespace", lambda: False)
-    assert cgroup.cgroup_path({"linux": {"cgroupsPath": asked}}, "c1", systemd) == path
+    assert cgroup_paths.cgroup_path({"linux": {"cgroupsPath": asked}}, "c1", systemd) == path
 
 
 def test_in_a_user_namespace_the_default_lies_beside_us(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cgroup_paths, "own_cgroup", lambda: "/user.slice/session-1.scope")
     monkeypatch.setattr(cgroup_paths, "in_user_namespace", lambda: True)
-    assert cgroup.cgroup_path({}, "c1", False) == "/user.slice/c1"
+    assert cgroup_paths.cgroup_path({}, "c1", False) == "/user.slice/c1"
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_in_a_user_namespace_the_default_lies_beside_us(monkeypatch: pytest.Monk
 )  # fmt: skip
 def test_a_path_that_leads_elsewhere_is_refused(asked: str, systemd: bool) -> None:
     with pytest.raises(SpecError, match=r"linux\.cgroupsPath"):
-        cgroup.cgroup_path({"linux": {"cgroupsPath": asked}}, "c1", systemd)
+        cgroup_paths.cgroup_path({"linux": {"cgroupsPath": asked}}, "c1", systemd)
 
 
 # --- making -------------------------------------------------------------------------------------------------
@@ -128,11 +128,11 @@ def test_without_a_tree_only_limits_are_refused(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(Unsupported, match="controller pids is not available"):
         cgroup.create_group("/mini/c", {"pids": {"limit": 5}})
     cgroup.remove_group("/mini/c", ["/mini/c"])
-    cgroup.kill_group("/mini/c")
-    assert cgroup.processes("/mini/c") == []
-    assert cgroup.group_for_exec("/mini/c", 1) == -1
+    cgroup_processes.kill_group("/mini/c")
+    assert cgroup_processes.processes("/mini/c") == []
+    assert cgroup_processes.group_for_exec("/mini/c", 1) == -1
     with pytest.raises(NotFound, match="does not exist"):
-        cgroup.freeze("/mini/c")
+        cgroup_processes.freeze("/mini/c")
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS])
@@ -210,10 +210,10 @@ def test_no_swap_is_fine_where_there_is_no_swap(tree: FakeTree) -> None:
     group = cgroup.create_group("/c", {"memory": {"limit": MIB}})
     assert group is not None
     (tree.top / "c/memory.swap.max").unlink()
-    cgroup.apply_resources(group, {"memory": {"limit": MIB, "swap": MIB}})
+    cgroup_limits.apply_resources(group, {"memory": {"limit": MIB, "swap": MIB}})
     assert tree.limits() == [("memory.max", str(MIB))]
     with pytest.raises(Unsupported, match=r"memory\.swap\.max is not available"):
-        cgroup.apply_resources(group, {"memory": {"limit": MIB, "swap": 2 * MIB}})
+        cgroup_limits.apply_resources(group, {"memory": {"limit": MIB, "swap": 2 * MIB}})
     group.close()
 
 
@@ -228,7 +228,7 @@ def test_bfq_is_used_where_it_schedules(tree: FakeTree) -> None:
     group = cgroup.create_group("/c", {"blockIO": {"weight": 500}})
     assert group is not None
     (tree.top / "c/io.bfq.weight").write_text("default 100\n")
-    cgroup.apply_resources(group, {"blockIO": {"weight": 500}})
+    cgroup_limits.apply_resources(group, {"blockIO": {"weight": 500}})
     group.close()
     assert tree.limits() == [("io.bfq.weight", "500")]
 
@@ -287,14 +287,14 @@ def test_an_update_changes_what_it_says_and_nothing_else(
 ) -> None:
     group = limited(first)
     tree.writes.clear()
-    cgroup.apply_resources(group, then, update=True)
+    cgroup_limits.apply_resources(group, then, update=True)
     group.close()
     assert tree.writes == [("/mini/c", *write) for write in writes]
 
 
 def test_an_update_can_limit_what_was_never_limited(tree: FakeTree) -> None:
     group = limited({})
-    cgroup.apply_resources(group, {"pids": {"limit": 7}}, update=True)
+    cgroup_limits.apply_resources(group, {"pids": {"limit": 7}}, update=True)
     group.close()
     assert tree.writes == [
         ("/", "cgroup.subtree_control", "+pids"),
@@ -310,7 +310,7 @@ def test_an_update_names_a_controller_that_is_not_there(
     monkeypatch.setattr(cgroup_limits, "filter_devices", lambda *_: None)
     group = limited({})
     with pytest.raises(Unsupported, match="controller cpu is not available"):
-        cgroup.apply_resources(group, {"cpu": {"shares": 512}}, update=True)
+        cgroup_limits.apply_resources(group, {"cpu": {"shares": 512}}, update=True)
     group.close()
     assert tree.writes == []
 
@@ -328,9 +328,9 @@ def test_a_limit_below_the_usage_is_refused_if_asked(
     group = limited({"memory": {"limit": 2 * MIB}})
     tree.writes.clear()
     with pytest.raises(SpecError, match=complaint):
-        cgroup.apply_resources(group, {"memory": {**memory, "checkBeforeUpdate": True}}, update=True)
+        cgroup_limits.apply_resources(group, {"memory": {**memory, "checkBeforeUpdate": True}}, update=True)
     assert tree.writes == []
-    cgroup.apply_resources(group, {"memory": {"limit": MIB, "checkBeforeUpdate": True}}, update=True)
+    cgroup_limits.apply_resources(group, {"memory": {"limit": MIB, "checkBeforeUpdate": True}}, update=True)
     group.close()
     assert tree.limits() == [("memory.max", str(MIB))]
 

@@ -14,7 +14,7 @@ import pytest
 from minicontainer.errors import Conflict, KernelError, NotFound, Refused, SpecError
 from minicontainer.linux import cgroups
 from minicontainer.linux.process import SIGCHLD, clone3
-from minicontainer.runtime import cgroup, cgroup_paths, cgroup_processes
+from minicontainer.runtime import cgroup, cgroup_limits, cgroup_paths, cgroup_processes
 from minicontainer.runtime.statistics import Watch, statistics
 from tests.runtime.waiting import eventually
 
@@ -55,7 +55,7 @@ def group() -> Iterator[cgroup.Group]:
     made = cgroup.create_group(f"/test-{os.getpid()}/own", {})
     assert made is not None
     yield made
-    cgroup.kill_group(made.path)
+    cgroup_processes.kill_group(made.path)
     cgroup.remove_group(made.path, made.made)
     made.close()
 
@@ -71,16 +71,16 @@ def below(group: cgroup.Group, *names: str) -> int:
 
 
 def test_a_group_is_made_used_and_removed(sleeper: Sleeper) -> None:
-    path = cgroup.cgroup_path({}, f"t{os.getpid()}", False)
+    path = cgroup_paths.cgroup_path({}, f"t{os.getpid()}", False)
     group = cgroup.create_group(path, {"cpu": {"shares": 1024}})
     assert group is not None
-    assert cgroup.processes(path) == []
+    assert cgroup_processes.processes(path) == []
     pid = sleeper(group.directory)
     group.close()
-    assert cgroup.processes(path) == [pid]
+    assert cgroup_processes.processes(path) == [pid]
     assert cgroups.own_cgroup(pid) == path
-    cgroup.kill_group(path)
-    assert cgroup.wait_until_empty(path, 30)
+    cgroup_processes.kill_group(path)
+    assert cgroup_processes.wait_until_empty(path, 30)
     cgroup.remove_group(path, group.made)
     assert cgroup.planned_groups(path)[-1] == path
 
@@ -88,30 +88,30 @@ def test_a_group_is_made_used_and_removed(sleeper: Sleeper) -> None:
 def test_everything_works_twice_and_on_nothing(group: cgroup.Group) -> None:
     for _ in range(2):
         cgroup.remove_group(group.path, group.made)
-        cgroup.kill_group(group.path)
-        assert cgroup.processes(group.path) == []
-        assert not cgroup.is_frozen(group.path)
-        assert cgroup.wait_until_empty(group.path, 0)
+        cgroup_processes.kill_group(group.path)
+        assert cgroup_processes.processes(group.path) == []
+        assert not cgroup_processes.is_frozen(group.path)
+        assert cgroup_processes.wait_until_empty(group.path, 0)
     assert cgroup.planned_groups(group.path) == group.made
 
 
 def test_no_path_is_never_the_whole_machine() -> None:
     for path in (None, ""):
-        cgroup.kill_group(path)
+        cgroup_processes.kill_group(path)
         cgroup.remove_group(path, [])
-        assert cgroup.processes(path) == []
-        assert cgroup.group_for_exec(path, os.getpid()) == -1
+        assert cgroup_processes.processes(path) == []
+        assert cgroup_processes.group_for_exec(path, os.getpid()) == -1
         assert cgroup.create_group(path, {}) is None
     with pytest.raises(Refused, match="every process of the machine"):
-        cgroup.kill_group("/")
+        cgroup_processes.kill_group("/")
 
 
 def test_kill_reaches_the_groups_that_the_container_made(group: cgroup.Group, sleeper: Sleeper) -> None:
     inner = below(group, "a", "b")
     pids = [sleeper(group.directory), sleeper(inner)]
     os.close(inner)
-    assert sorted(cgroup.processes(group.path)) == sorted(pids)
-    cgroup.kill_group(group.path)
+    assert sorted(cgroup_processes.processes(group.path)) == sorted(pids)
+    cgroup_processes.kill_group(group.path)
     cgroup.remove_group(group.path, group.made)
     assert cgroup.planned_groups(group.path) == group.made
 
@@ -127,25 +127,25 @@ def test_kill_one_by_one_where_the_kernel_has_no_kill(
     sleeper(group.directory)
     sleeper(inner)
     os.close(inner)
-    cgroup.kill_group(group.path)
-    assert cgroup.processes(group.path) == []
+    cgroup_processes.kill_group(group.path)
+    assert cgroup_processes.processes(group.path) == []
 
 
 def test_frozen_processes_stop_and_can_be_killed(group: cgroup.Group, sleeper: Sleeper) -> None:
     sleeper(group.directory)
-    cgroup.freeze(group.path)
-    assert cgroup.is_frozen(group.path)
+    cgroup_processes.freeze(group.path)
+    assert cgroup_processes.is_frozen(group.path)
     assert "frozen 1" in cgroups.read_control(group.directory, "cgroup.events")
-    cgroup.thaw(group.path)
-    assert not cgroup.is_frozen(group.path)
+    cgroup_processes.thaw(group.path)
+    assert not cgroup_processes.is_frozen(group.path)
     assert "frozen 0" in cgroups.read_control(group.directory, "cgroup.events")
-    cgroup.freeze(group.path)
-    cgroup.kill_group(group.path)
-    assert cgroup.wait_until_empty(group.path, 30)
+    cgroup_processes.freeze(group.path)
+    cgroup_processes.kill_group(group.path)
+    assert cgroup_processes.wait_until_empty(group.path, 30)
 
 
 def test_what_is_gone_cannot_be_frozen() -> None:
-    for call in (cgroup.freeze, cgroup.thaw):
+    for call in (cgroup_processes.freeze, cgroup_processes.thaw):
         with pytest.raises(NotFound, match="does not exist"):
             call("/test-no-such-group")
 
@@ -154,7 +154,7 @@ def test_a_group_that_does_not_end_is_named(group: cgroup.Group, sleeper: Sleepe
     pid = sleeper(group.directory)
     with pytest.raises(Conflict, match=rf"{group.path} still has processes: \[{pid}\]"):
         cgroup.remove_group(group.path, group.made, 0.01)
-    assert cgroup.processes(group.path) == [pid]
+    assert cgroup_processes.processes(group.path) == [pid]
 
 
 def test_remove_waits_for_the_last_process(group: cgroup.Group, sleeper: Sleeper) -> None:
@@ -170,7 +170,7 @@ def test_a_used_group_is_refused_and_left_alone(group: cgroup.Group, sleeper: Sl
     os.close(inner)
     with pytest.raises(Conflict, match=r"not empty: 1 process\(es\) found"):
         cgroup.create_group(group.path, {})
-    assert cgroup.processes(group.path) == [pid]
+    assert cgroup_processes.processes(group.path) == [pid]
 
 
 def test_parents_that_others_use_stay_until_the_last_goes() -> None:
@@ -223,8 +223,8 @@ def test_a_threaded_group_is_killed_thread_by_thread(group: cgroup.Group, sleepe
     cgroups.write_control(inner, "cgroup.type", "threaded")
     cgroups.write_control(inner, "cgroup.threads", str(pid))
     os.close(inner)
-    cgroup.kill_group(f"{group.path}/threads")
-    assert cgroup.wait_until_empty(group.path, 30)
+    cgroup_processes.kill_group(f"{group.path}/threads")
+    assert cgroup_processes.wait_until_empty(group.path, 30)
 
 
 # --- a controller -------------------------------------------------------------------------------------------
@@ -236,7 +236,7 @@ HUGE = {"hugepageLimits": [{"pageSize": "2MB", "limit": 4 << 20}]}
 def test_a_controller_reaches_the_group_through_all_its_parents() -> None:
     made = cgroup.create_group(f"/test-{os.getpid()}/a/b", HUGE)
     assert made is not None
-    cgroup.apply_resources(made, HUGE)
+    cgroup_limits.apply_resources(made, HUGE)
     assert cgroups.read_control(made.directory, "hugetlb.2MB.max") == "4194304\n"
     assert cgroups.read_control(made.directory, "hugetlb.2MB.rsvd.max") == "4194304\n"
     assert cgroups.read_control(made.directory, "cgroup.subtree_control") == ""
@@ -248,7 +248,7 @@ def test_a_controller_reaches_the_group_through_all_its_parents() -> None:
 def test_an_update_hands_a_controller_down_to_a_group_in_use(group: cgroup.Group, sleeper: Sleeper) -> None:
     sleeper(group.directory)
     assert not cgroups.has_control(group.directory, "hugetlb.2MB.max")
-    cgroup.apply_resources(group, HUGE, update=True)
+    cgroup_limits.apply_resources(group, HUGE, update=True)
     assert cgroups.read_control(group.directory, "hugetlb.2MB.max") == "4194304\n"
     assert statistics(group.path)["hugetlb"]["2MB"] == {"failcnt": 0}
 
@@ -278,10 +278,10 @@ def test_a_further_process_joins_the_containers_own_group(group: cgroup.Group, s
     inner = below(group, "sub")
     pid = sleeper(inner)
     os.close(inner)
-    assert joined(cgroup.group_for_exec(group.path, pid)) == group.path
-    assert joined(cgroup.group_for_exec(group.path, pid, "sub")) == f"{group.path}/sub"
-    assert joined(cgroup.group_for_exec(group.path, pid, "/sub")) == f"{group.path}/sub"
-    assert joined(cgroup.group_for_exec(group.path, pid, "/")) == group.path
+    assert joined(cgroup_processes.group_for_exec(group.path, pid)) == group.path
+    assert joined(cgroup_processes.group_for_exec(group.path, pid, "sub")) == f"{group.path}/sub"
+    assert joined(cgroup_processes.group_for_exec(group.path, pid, "/sub")) == f"{group.path}/sub"
+    assert joined(cgroup_processes.group_for_exec(group.path, pid, "/")) == group.path
 
 
 def test_a_group_that_hands_down_sends_it_to_the_first_process(
@@ -291,15 +291,15 @@ def test_a_group_that_hands_down_sends_it_to_the_first_process(
     pid = sleeper(inner)
     os.close(inner)
     monkeypatch.setattr(cgroup_processes, "hands_down", lambda _: True)
-    assert joined(cgroup.group_for_exec(group.path, pid)) == f"{group.path}/init.scope"
+    assert joined(cgroup_processes.group_for_exec(group.path, pid)) == f"{group.path}/init.scope"
 
 
 def test_a_sub_group_has_to_be_there_and_inside(group: cgroup.Group) -> None:
     with pytest.raises(NotFound, match="does not exist"):
-        cgroup.group_for_exec(group.path, os.getpid(), "missing")
+        cgroup_processes.group_for_exec(group.path, os.getpid(), "missing")
     with pytest.raises(SpecError, match="bad sub cgroup path"):
-        cgroup.group_for_exec(group.path, os.getpid(), "../..")
-    assert cgroup.group_for_exec(None, os.getpid()) == -1
+        cgroup_processes.group_for_exec(group.path, os.getpid(), "../..")
+    assert cgroup_processes.group_for_exec(None, os.getpid()) == -1
 
 
 # --- statistics ---------------------------------------------------------------------------------------------
@@ -349,13 +349,13 @@ def test_only_the_default_devices_open_and_an_update_keeps_that(
     group: cgroup.Group, rules: list[dict[str, object]]
 ) -> None:
     assert reads(group.directory, "/dev/kmsg") == 0
-    cgroup.apply_resources(group, {"devices": rules})
+    cgroup_limits.apply_resources(group, {"devices": rules})
     for _ in range(2):
         assert reads(group.directory, "/dev/null") == 0
         assert reads(group.directory, "/dev/kmsg") == errno.EPERM
-        cgroup.apply_resources(group, {"devices": [{"allow": False, "access": "rwm"}]}, update=True)
+        cgroup_limits.apply_resources(group, {"devices": [{"allow": False, "access": "rwm"}]}, update=True)
     kmsg = {"allow": True, "type": "c", "major": 1, "minor": 11, "access": "r"}
-    cgroup.apply_resources(group, {"devices": [kmsg]}, update=True)
+    cgroup_limits.apply_resources(group, {"devices": [kmsg]}, update=True)
     assert reads(group.directory, "/dev/kmsg") == 0
     assert reads(group.directory, "/dev/null") == 0
-    eventually(lambda: cgroup.processes(group.path) == [], "a child stayed in the group")
+    eventually(lambda: cgroup_processes.processes(group.path) == [], "a child stayed in the group")
