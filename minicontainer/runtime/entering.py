@@ -14,8 +14,9 @@ import sys
 from minicontainer.errors import KernelError
 from minicontainer.linux.credentials import setgroups
 from minicontainer.linux.prctl import PR_SET_DUMPABLE, prctl
+from minicontainer.linux.process import CLONE_PARENT, clone3
 from minicontainer.linux.seccomp import SECCOMP_FILTER_FLAG_NEW_LISTENER
-from minicontainer.runtime.channel import GO, LISTEN, with_number
+from minicontainer.runtime.channel import GO, LISTEN, PID, with_number
 from minicontainer.runtime.identity import load_seccomp_filter
 from minicontainer.trace.events import step
 
@@ -31,6 +32,23 @@ def expect_go(channel: Channel) -> None:
     """Wait for the runtime; without it there is nobody who could use this process."""
     if channel.hear() != GO:
         posix._exit(FAILURE)
+
+
+def be_born_of_stage(flags: int, channel: Channel) -> None:
+    """Make the process that lives on, and end the stage with that; returns in the new process only."""
+    told, teller = posix.pipe2(posix.O_CLOEXEC)
+    pid, _ = clone3(flags | CLONE_PARENT, 0, -1)
+    if pid:
+        try:
+            channel.say(with_number(PID, pid))
+            posix.write(teller, GO)
+        finally:
+            posix._exit(0)
+    posix.close(teller)
+    # On the same pipe nothing may come before the pid. A stage that is killed before takes us along.
+    if posix.read(told, 1) != GO:
+        posix._exit(FAILURE)
+    posix.close(told)
 
 
 @step

@@ -18,24 +18,23 @@ from minicontainer.linux.capabilities import last_capability
 from minicontainer.linux.credentials import setresgid, setresuid, setsid
 from minicontainer.linux.descriptors import keep_only
 from minicontainer.linux.namespaces import CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, KINDS, setns
-from minicontainer.linux.process import CLONE_PARENT, SIGCHLD, clone3, execve, pidfd_open
+from minicontainer.linux.process import SIGCHLD, clone3, execve, pidfd_open
 from minicontainer.oci.check import check_process
 from minicontainer.oci.json_text import loads
 from minicontainer.runtime.caller import secure_ourselves, tell_caller
 from minicontainer.runtime.cgroup_processes import group_for_exec
 from minicontainer.runtime.channel import (
     FAILED,
-    GO,
     PID,
     READY,
     Channel,
     channel_pair,
     failure_report,
     raise_reported,
-    with_number,
 )
 from minicontainer.runtime.container import PAUSED, RUNNING, Container, open_container, read_file
 from minicontainer.runtime.entering import (
+    be_born_of_stage,
     close_the_door,
     close_to_others,
     drop_groups,
@@ -251,7 +250,6 @@ def enter_through_stage(
     posix.waitpid(stage, 0)
     if heard == PID:
         pid = runtime_end.hear_number()
-        runtime_end.say(GO)
         return FirstProcess(pid, pidfd_open(pid, 0), runtime_end)
     if heard == FAILED:
         raise_reported(runtime_end.hear_all())
@@ -272,15 +270,11 @@ def be_stage(visit: Visit, runtime_end: Channel, visitor_end: Channel) -> NoRetu
         setresuid(0, 0, 0)
         drop_groups()
         visit.kinds, visit.entered = 0, True
-        pid, _ = clone3(CLONE_PARENT, 0, -1)
+        be_born_of_stage(0, visitor_end)
     except BaseException as problem:
         visitor_end.say(failure_report(problem))
         posix._exit(1)
-    if pid == 0:
-        expect_go(visitor_end)  # or what it says could come before its pid, which the stage tells
-        be_visitor(visit, Channel(-1, -1), visitor_end)
-    visitor_end.say(with_number(PID, pid))
-    posix._exit(0)
+    be_visitor(visit, Channel(-1, -1), visitor_end)
 
 
 def be_visitor(visit: Visit, runtime_end: Channel, channel: Channel) -> NoReturn:

@@ -48,7 +48,15 @@ def warn(message: str) -> None:
     if log.path:
         log.write("warning", message)
     else:
-        posix.write(2, f"minicontainer-runtime: warning: {message}\n".encode())
+        posix.write(2, f"minicontainer-runtime: warning: {one_line(message)}\n".encode())
+
+
+def one_line(message: str) -> str:
+    """Write out what would end the line or steer a terminal: a message quotes what a config says."""
+    if message.isprintable():
+        return message
+    shown = [sign if sign.isprintable() else " " if sign == "\n" else repr(sign)[1:-1] for sign in message]
+    return "".join(shown)
 
 
 def debug(message: str) -> None:
@@ -59,7 +67,7 @@ def debug(message: str) -> None:
 
 def fail(message: str) -> None:
     """Log what made the command fail, and say it in one line on stderr."""
-    text = message.replace("\n", " ")
+    text = one_line(message)
     try:
         log.write("error", text)
     except OSError as problem:

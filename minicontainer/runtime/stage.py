@@ -15,9 +15,9 @@ import posix
 from minicontainer.errors import Error, KernelError
 from minicontainer.linux.credentials import setresgid, setresuid
 from minicontainer.linux.namespaces import CLONE_NEWTIME, CLONE_NEWUSER, KINDS, setns, unshare
-from minicontainer.linux.process import CLONE_PARENT, SIGCHLD, clone3, pidfd_open
-from minicontainer.runtime.channel import FAILED, GO, MAP_ME, PID, failure_report, raise_reported, with_number
-from minicontainer.runtime.entering import close_to_others, drop_groups, expect_go
+from minicontainer.linux.process import SIGCHLD, clone3, pidfd_open
+from minicontainer.runtime.channel import FAILED, GO, MAP_ME, PID, failure_report, raise_reported
+from minicontainer.runtime.entering import be_born_of_stage, close_to_others, drop_groups, expect_go
 from minicontainer.runtime.first_process import FirstProcess
 from minicontainer.runtime.idmap import map_ids, set_time_offsets
 from minicontainer.runtime.init import become_container
@@ -59,9 +59,7 @@ def serve_stage(handover: Handover, stage: int, channel: Channel) -> int:
         elif heard == TIME:
             set_time_offsets(stage, namespaces.time_offsets)
         elif heard == PID:
-            pid = channel.hear_number()
-            channel.say(GO)
-            return pid
+            return channel.hear_number()
         elif heard == FAILED:
             raise_reported(channel.hear_all())
         else:
@@ -80,18 +78,14 @@ def be_stage(handover: Handover, runtime_end: Channel, init_end: Channel) -> Non
         close_to_others()
         namespaces = handover.plan.namespaces
         flags = namespaces.at_clone & ~(CLONE_NEWUSER | (CLONE_NEWTIME if namespaces.time_offsets else 0))
-        pid, _ = clone3(flags | CLONE_PARENT, 0, -1)
+        be_born_of_stage(flags, init_end)
     except BaseException as problem:
         init_end.say(failure_report(problem))
         posix._exit(1)
-    if pid == 0:
-        for witness in witnesses:
-            witness.role = "init"
-        expect_go(init_end)  # or what it says could come before its pid, which the stage tells
-        wait_for_cgroup(handover, init_end)
-        become_container(handover, init_end)
-    init_end.say(with_number(PID, pid))
-    posix._exit(0)
+    for witness in witnesses:
+        witness.role = "init"
+    wait_for_cgroup(handover, init_end)
+    become_container(handover, init_end)
 
 
 def arrange_namespaces(handover: Handover, channel: Channel) -> None:
