@@ -38,10 +38,11 @@ GROUPS = {
 # first use, but must be in memory: a process that is in a container can read no file of ours.
 LATER = (
     f"{RUNTIME}.cgroup_limits", f"{RUNTIME}.cgroup_processes", f"{RUNTIME}.destroy", f"{RUNTIME}.waking",
-    f"{LINUX}.device_filter",
     f"{RUNTIME}.console", f"{RUNTIME}.copy_up", f"{RUNTIME}.hooks", f"{RUNTIME}.idmap", f"{RUNTIME}.labels",
-    f"{RUNTIME}.stage", f"{RUNTIME}.sysctls", f"{LINUX}.scheduling", f"{LINUX}.terminals",
+    f"{RUNTIME}.stage", f"{RUNTIME}.sysctls", f"{LINUX}.device_filter", f"{LINUX}.scheduling",
+    f"{LINUX}.terminals", "minicontainer.oci.check",
 )  # fmt: skip
+ENTERING = ("create", "exec", "minicontainer run")  # the families that need these
 EXTENSIONS = ("_ctypes", "_json")  # what a distribution keeps in files of their own
 BUILDERS = ("minicontainer.hot_build", "minicontainer.hot_start")  # the file is as old as these, too
 Source = tuple[str, int, int]  # path, time of change in ns, size
@@ -79,7 +80,7 @@ def compiled() -> bytes:
     modules: dict[str, tuple[int, int, str, bool, int, int]] = {}
     later = lane.closure(LATER)
     for family, order in orders.items():
-        rest = [name for name in later if name not in order]
+        rest = [name for name in later if name not in order] if family in ENTERING else []
         sources = [lane.source(name) for name in (*order, *rest, *BUILDERS)]
         now = [(name, lane.path(name), lane.is_package(name), lane.code(name)) for name in order]
         then = [(name, lane.path(name), marshal.dumps(lane.code(name))) for name in rest]

@@ -1,4 +1,4 @@
-"""Whether a config.json, a process, a set of resources or an id is one that the specification allows.
+"""Whether a config.json, a process or a set of resources is one that the specification allows.
 
 First the table: types, ranges, words, required members. Then the rules that tie members together, which is
 what the rest of this module and `check_linux` are. The first thing that is wrong is raised, with its path.
@@ -14,18 +14,16 @@ from minicontainer.oci import words
 from minicontainer.oci.check_linux import check_linux, check_mount_mappings, check_resource_values
 from minicontainer.oci.schema import CONFIG, PROCESS
 from minicontainer.oci.schema_resources import RESOURCES
-from minicontainer.oci.shape import Rule, beneath, member
+from minicontainer.oci.shape import Rule, beneath
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-LONGEST_ID = 1024
 LONGEST_HOST_NAME = 64
 MOST_GROUPS = 65536  # NGROUPS_MAX, limits.h
 
-_ID_CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_+.-"
 _FIXED_PRIORITY = ("SCHED_FIFO", "SCHED_RR")
 _NICE = ("SCHED_OTHER", "SCHED_BATCH")
 
@@ -67,17 +65,6 @@ def check_resources(resources: object) -> None:
     check_resource_values(resources, "resources")  # type: ignore[arg-type]
 
 
-def check_id(name: str) -> None:
-    """Raise SpecError unless `name` can be the id of a container, and so the name of a directory."""
-    if not name:
-        raise SpecError("", "container id cannot be empty")
-    if name in (".", "..") or name[0] == "-" or len(name) > LONGEST_ID or name.strip(_ID_CHARACTERS):
-        raise _invalid_id(name)
-    for character in name:
-        if character not in _ID_CHARACTERS:
-            raise _invalid_id(name)
-
-
 def unknown_capabilities(config: dict[str, Any]) -> list[str]:
     """Name the capabilities of a checked config that no kernel knows: worth a warning, as runc gives."""
     from minicontainer.linux.capabilities import NUMBERS
@@ -85,14 +72,6 @@ def unknown_capabilities(config: dict[str, Any]) -> list[str]:
     sets = (config.get("process") or {}).get("capabilities") or {}
     wanted = {name for each in words.CAPABILITY_SETS for name in sets.get(each) or ()}
     return sorted(wanted.difference(NUMBERS))
-
-
-def _invalid_id(name: str) -> SpecError:
-    return SpecError(
-        "",
-        f"invalid container ID format: {member(name)[1:-1]} cannot be a container id",
-        hint=f"an id is made of letters, digits and _ + . -, at most {LONGEST_ID}, and does not begin with -",
-    )
 
 
 def _check_at(path: str, rule: Rule, value: object) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from minicontainer.errors import SpecError
 from minicontainer.runtime.caller import absolute_path, preserved
-from minicontainer.runtime.container import open_container
 from minicontainer.runtime.execute import ExecRequest, execute, process_file
 from minicontainer.runtime.foreground import Terminal, forward_signals, wait_for_end
 
@@ -18,13 +17,17 @@ if TYPE_CHECKING:
     from minicontainer.runtime.options import CommandLine
 
 MAX_ID = 4294967294
+# What is asked for by these is checked; the container's own process was, when it was created.
+CHANGING = (
+    "tty", "cwd", "env", "cap", "no-new-privs", "apparmor", "process-label", "user", "additional-gids",
+)  # fmt: skip
 
 
 def exec_command(line: CommandLine) -> int:
     """Start a process in a running container and, unless detached, stay until it ends."""
     options = line.options
     request = ExecRequest(line.settings["root"], line.operands[0])
-    request.process = process_of(line)
+    request.process = lambda config: process_of(line, config)
     request.detach = options["detach"]
     request.ignore_paused = options["ignore-paused"]
     request.console_socket = options["console-socket"]
@@ -43,13 +46,13 @@ def exec_command(line: CommandLine) -> int:
     return wait_for_end(first)
 
 
-def process_of(line: CommandLine) -> dict[str, Any]:
+def process_of(line: CommandLine, config: dict[str, Any]) -> dict[str, Any]:
     """Build the process from `--process`, or from the container's own process and the other options."""
     options = line.options
     if options["process"]:
         process = process_file(options["process"])
     else:
-        process = dict(open_container(line.settings["root"], line.operands[0]).config().get("process") or {})
+        process = dict(config.get("process") or {})
         process["terminal"] = False
         process["args"] = line.operands[1:]
         if not process["args"]:
@@ -60,6 +63,10 @@ def process_of(line: CommandLine) -> dict[str, Any]:
     if options["additional-gids"]:
         groups = [number(text, "--additional-gids") for text in options["additional-gids"]]
         process["user"] = {**(process.get("user") or {}), "additionalGids": groups}
+    if any(options[name] for name in CHANGING):
+        from minicontainer.oci.check import check_process
+
+        check_process(process)
     return process
 
 

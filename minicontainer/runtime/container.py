@@ -19,7 +19,7 @@ import posix
 
 from minicontainer.errors import Conflict, Error, KernelError, NotFound, SpecError
 from minicontainer.linux.process import pidfd_open, start_time
-from minicontainer.oci.check import check_id
+from minicontainer.oci.identifier import check_id
 from minicontainer.oci.json_text import loads
 from minicontainer.trace.json_lines import dumps
 

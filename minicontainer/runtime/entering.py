@@ -23,7 +23,7 @@ from minicontainer.trace.events import step
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minicontainer.runtime.channel import Channel
-    from minicontainer.runtime.plan import ProcessPlan
+    from minicontainer.runtime.process_plan import ProcessPlan
 
 FAILURE = 1
 

@@ -19,7 +19,6 @@ from minicontainer.linux.credentials import setresgid, setresuid, setsid
 from minicontainer.linux.descriptors import keep_only
 from minicontainer.linux.namespaces import CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, KINDS, setns
 from minicontainer.linux.process import SIGCHLD, clone3, execve, pidfd_open
-from minicontainer.oci.check import check_process
 from minicontainer.oci.json_text import loads
 from minicontainer.runtime.caller import secure_ourselves, tell_caller
 from minicontainer.runtime.cgroup_processes import group_for_exec
@@ -46,13 +45,14 @@ from minicontainer.runtime.entering import (
 from minicontainer.runtime.first_process import FirstProcess, converse, wait_for_program
 from minicontainer.runtime.identity import assume_identity, load_seccomp_filter
 from minicontainer.runtime.limits import set_process_limits
-from minicontainer.runtime.plan import ProcessPlan
+from minicontainer.runtime.process_plan import ProcessPlan
 from minicontainer.runtime.program import environment, find_program, open_root
 from minicontainer.runtime.seccomp_cache import compiled_filter
 from minicontainer.trace.events import step, witnesses
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, NoReturn
 
     from minicontainer.runtime.foreground import Terminal
@@ -77,7 +77,7 @@ class ExecRequest:
     def __init__(self, root: str, identifier: str) -> None:
         self.root = root
         self.identifier = identifier
-        self.process: dict[str, Any] = {}
+        self.process: Callable[[dict[str, Any]], dict[str, Any]] = dict  # from the container's configuration
         self.detach = False
         self.ignore_paused = False
         self.console_socket = ""
@@ -152,8 +152,7 @@ def require_running(container: Container, ignore_paused: bool) -> None:
 
 def plan_process(request: ExecRequest, config: dict[str, Any], foreground: bool) -> ProcessPlan:
     """Decide about the new process: what it asks for, within what the container was created with."""
-    check_process(request.process)
-    process = ProcessPlan(request.process)
+    process = ProcessPlan(request.process(config))
     if process.umask is None:
         process.umask = ((config.get("process") or {}).get("user") or {}).get("umask")
     if process.apparmor or process.selinux:
@@ -352,6 +351,8 @@ def become(program: str, process: ProcessPlan, variables: dict[str, str]) -> Non
 
 def process_file(path: str) -> dict[str, Any]:
     """Read the file of `exec --process`."""
+    from minicontainer.oci.check import check_process
+
     process = loads(read_file(path))
     check_process(process)
     return process  # type: ignore[return-value]

@@ -36,7 +36,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from minicontainer.runtime.plan import ProcessPlan
+    from minicontainer.runtime.process_plan import ProcessPlan
 
 DEFAULT_UMASK = 0o022
 STANDARD_STREAMS = (0, 1, 2)

@@ -18,7 +18,7 @@ from minicontainer.trace.events import step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from minicontainer.runtime.plan import ProcessPlan
+    from minicontainer.runtime.process_plan import ProcessPlan
 
 
 @kernel_call

@@ -10,7 +10,6 @@ import select
 
 from minicontainer.errors import Conflict, Error
 from minicontainer.runtime.container import CREATED, STOPPED, Container, open_container
-from minicontainer.runtime.destroy import clear, run_poststop
 from minicontainer.runtime.status import oci_state
 from minicontainer.trace.events import step
 
@@ -69,6 +68,8 @@ def run_poststart(container: Container) -> None:
     try:
         run_hooks("poststart", hooks, oci_state(container, "running"), container.record["bundle"])
     except Error:
+        from minicontainer.runtime.destroy import clear, run_poststop
+
         run_poststop(container)
         clear(container)
         raise

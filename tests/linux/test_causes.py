@@ -63,10 +63,11 @@ def folder(tmp_path: Path) -> str:
 
 def pivot(folder: str, prepare: str) -> tuple[str, Cause | None]:
     own_mounts()
+    if prepare == "plain":  # on the root's own file system, which /tmp need not be
+        return refused(mounts.pivot_root, "/etc", "/etc")
     new, old = folder + "/new", folder + "/new/old"
-    if prepare != "plain":
-        mounts.mount("tmpfs", new, "tmpfs", 0, None)
-        Path(old).mkdir()
+    mounts.mount("tmpfs", new, "tmpfs", 0, None)
+    Path(old).mkdir()
     if prepare == "other fs":
         new, old = new + "/sub", new + "/sub/old"
         Path(old).mkdir(parents=True)

@@ -60,6 +60,8 @@ def with_a_device(then: Callable[[int], Any]) -> Any:
 
     def scene() -> Any:
         unshare(CLONE_NEWNET)
+        # A veth goes when its other end does: `then` may leave this namespace, which must outlive it.
+        kept = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         with IPRoute() as route:
             route.link("add", ifname="old0", kind="veth", peer="peer0")
             index = route.link_lookup(ifname="old0")[0]
@@ -70,7 +72,9 @@ def with_a_device(then: Callable[[int], Any]) -> Any:
             passing = {"preferred_lft": 100, "valid_lft": 100}
             route.addr("add", index=index, address="10.78.0.2", prefixlen=24, **passing)
         with sleeping_child(lambda: unshare(CLONE_NEWNET)) as pid:
-            return then(pid)
+            result = then(pid)
+        os.close(kept)
+        return result
 
     return in_child(scene)
 

@@ -13,11 +13,11 @@ import pytest
 from minicontainer.errors import SpecError
 from minicontainer.oci.check import (
     check_config,
-    check_id,
     check_process,
     check_resources,
     unknown_capabilities,
 )
+from minicontainer.oci.identifier import check_id
 from tests.oci.configs import REAL, Config, full, full_resources
 
 ABSENT = object()

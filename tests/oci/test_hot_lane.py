@@ -12,11 +12,11 @@ PROBE = """
 import sys
 bare = set(sys.modules)
 sys.path.insert(0, {root!r})
-from minicontainer.oci import check, example, json_text, sysctls
+from minicontainer.oci import check, example, identifier, json_text, sysctls
 from minicontainer.trace import json_lines
 config = json_text.loads(json_lines.dumps(example.example_config()))
 check.check_config(config)
-check.check_id("web")
+identifier.check_id("web")
 sysctls.check_sysctls(["net.ipv4.ip_forward"], ["network"])
 sys.stdout.write(" ".join(sorted(set(sys.modules) - bare)))
 """
@@ -24,7 +24,7 @@ OURS = {"minicontainer", "minicontainer.errors", "minicontainer.oci"}
 ALLOWED = {"__future__", "_json", *OURS, "minicontainer.trace", "minicontainer.trace.json_lines"} | {
     f"minicontainer.oci.{name}"
     for name in (
-        *("check", "check_linux", "example", "json_text"),
+        *("check", "check_linux", "example", "identifier", "json_text"),
         *("schema", "schema_resources", "shape", "sysctls", "words"),
     )
 }

@@ -145,14 +145,16 @@ def test_a_detached_exec_becomes_a_child_of_the_callers_reaper(
 
 def test_no_other_process_stays_between(runtime: Runtime, bundle: MakeBundle) -> None:
     made = bundle()
+    before = living_children()
     accepts(runtime.create(made))
+    assert living_children() - before == {str(runtime.pid(made.id))}
+
+
+def living_children() -> set[str]:
+    """List our own children that have not ended."""
     children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
-    mine = [
-        pid
-        for pid in children
-        if not Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].startswith(" Z")
-    ]
-    assert mine == [str(runtime.pid(made.id))]
+    states = {pid: Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2] for pid in children}
+    return {pid for pid, state in states.items() if not state.startswith(" Z")}
 
 
 def test_a_failed_create_leaves_no_process_that_holds_the_callers_pipe(
