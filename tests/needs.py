@@ -17,7 +17,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.peers import peer
+from tests.peers import kind_of, peer
 
 WHOLE_ID_SPACE = ["0", "0", "4294967295"]
 
@@ -98,6 +98,15 @@ def has_capability(name: str) -> bool:
     return bool(effective >> number & 1)
 
 
+def is_runtime(kinds: str) -> bool:
+    """The runtime under test is one of these, as "ours" or "ours|runc": the others have nothing to be tested."""
+    wanted = set(kinds.split("|"))
+    if not wanted <= RUNTIMES:
+        raise UnknownNeedError(f"no such runtime: {kinds!r} (there are: {', '.join(sorted(RUNTIMES))})")
+    return kind_of(Path(os.environ.get("MINICONTAINER_RUNTIME", ""))) in wanted
+
+
+RUNTIMES = {"ours", "crun", "runc"}
 CAPABILITIES = (
     *("cap_chown", "cap_dac_override", "cap_dac_read_search", "cap_fowner", "cap_fsetid", "cap_kill"),
     *("cap_setgid", "cap_setuid", "cap_setpcap", "cap_linux_immutable", "cap_net_bind_service"),
@@ -131,5 +140,6 @@ WITH_VALUE: dict[str, Callable[[str], bool]] = {
     "kernel": has_kernel,
     "lsm": has_security_module,
     "peer": lambda name: peer(name) is not None,
+    "runtime": is_runtime,
     "tool": lambda name: shutil.which(name) is not None,
 }

@@ -54,6 +54,17 @@ def test_values_are_compared_with_the_machine() -> None:
     assert needs.unmet("arch:vax")
 
 
+def test_a_test_can_be_about_some_runtimes_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MINICONTAINER_RUNTIME", raising=False)
+    assert needs.is_runtime("ours")
+    assert not needs.is_runtime("runc|crun")
+    monkeypatch.setenv("MINICONTAINER_RUNTIME", "/usr/bin/crun")
+    assert needs.is_runtime("ours|crun")
+    assert not needs.is_runtime("ours|runc")
+    with pytest.raises(needs.UnknownNeedError, match="crun, ours, runc"):
+        needs.is_runtime("ours|podman")
+
+
 def test_capabilities_are_read_by_their_number(monkeypatch: pytest.MonkeyPatch) -> None:
     only_the_last = f"CapEff:\t{1 << 40:016x}\n"
     monkeypatch.setattr(Path, "read_text", lambda _: only_the_last)
@@ -104,6 +115,17 @@ def test_in_strict_mode_every_skip_is_a_failure(
         passed=1, failed=1, errors=2, xfailed=1
     )
     suite.runpytest_subprocess("test_module.py").assert_outcomes(errors=1)
+
+
+def test_strict_mode_lets_a_peer_skip_what_is_about_ours(
+    suite: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    suite.makepyfile("import pytest\n@pytest.mark.requires('runtime:ours')\ndef test_it(): assert False")
+    monkeypatch.setenv("MINICONTAINER_TEST_STRICT", "1")
+    monkeypatch.setenv("MINICONTAINER_RUNTIME", "/usr/bin/crun")
+    suite.runpytest_subprocess().assert_outcomes(skipped=1)
+    monkeypatch.delenv("MINICONTAINER_RUNTIME")
+    suite.runpytest_subprocess().assert_outcomes(failed=1)
 
 
 def test_rounds_are_few_unless_asked_for(suite: pytest.Pytester) -> None:

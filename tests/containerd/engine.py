@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import IO
 
 from tests.needs import met
-from tests.peers import peer
+from tests.peers import kind_of, peer
 from tests.peers.room import Room
 from tests.podman.engine import answers, script
 from tests.podman.terminal import Terminal
-from tests.runtime.runtimes import Completed, kind_of
+from tests.runtime.runtimes import Completed
 from tests.runtime.waiting import eventually
 
 IMAGE = "docker.io/library/bb:latest"

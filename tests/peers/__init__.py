@@ -35,6 +35,11 @@ def peer(name: str) -> Path | None:
     return None
 
 
+def kind_of(binary: Path) -> str:
+    """Give "runc", "crun" or "ours"."""
+    return next((kind for kind in ("runc", "crun") if kind in binary.name), "ours")
+
+
 def is_unified() -> bool:
     """Say whether /sys/fs/cgroup is the one cgroup v2 tree, as a v2-only caller expects (statfs(2))."""
     answer = subprocess.run(

@@ -16,10 +16,10 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from tests.peers import peer
+from tests.peers import kind_of, peer
 from tests.peers.room import Room
 from tests.podman.terminal import Terminal
-from tests.runtime.runtimes import Completed, kind_of
+from tests.runtime.runtimes import Completed
 
 IMAGE = "bb"
 TIMEOUT = 60.0

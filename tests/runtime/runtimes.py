@@ -8,6 +8,7 @@ See: runc(8); the "v2 only" view of tests/peers.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from tests.needs import cgroup2_tree
-from tests.peers import in_v2_view, is_unified
+from tests.peers import in_v2_view, is_unified, kind_of
 from tests.runtime.waiting import eventually
 
 if TYPE_CHECKING:
@@ -55,11 +56,6 @@ def find_binary() -> Path:
     if not found or not Path(found).exists():
         raise FileNotFoundError(f"no runtime to test: {found or beside} does not exist")
     return Path(found)
-
-
-def kind_of(binary: Path) -> str:
-    """Give "runc", "crun" or "ours"."""
-    return next((kind for kind in ("runc", "crun") if kind in binary.name), "ours")
 
 
 def recorded_deviations() -> dict[str, dict[str, Any]]:
@@ -256,7 +252,10 @@ def remove_cgroup(top: Path) -> None:
         return
     (top / "cgroup.kill").write_text("1")
     for folder, _, _ in sorted(os.walk(top), reverse=True):
-        eventually(
-            lambda path=Path(folder): "populated 0" in (path / "cgroup.events").read_text(), "still alive"
-        )
+        eventually(functools.partial(is_empty, Path(folder)), "still alive")
         Path(folder).rmdir()
+
+
+def is_empty(group: Path) -> bool:
+    """Say whether no process is left in a cgroup or below it."""
+    return "populated 0" in (group / "cgroup.events").read_text()

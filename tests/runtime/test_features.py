@@ -67,7 +67,7 @@ def families(shown: Any, path: str = "") -> dict[str, list[Any]]:
     """Take an output apart: lists are families of words, other values stand alone."""
     if not isinstance(shown, dict):
         return {path: shown if isinstance(shown, list) else [shown]}
-    found = {}
+    found: dict[str, list[Any]] = {}
     for key, value in shown.items():
         found |= families(value, f"{path}.{key}".lstrip("."))
     return found

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from tests.runtime.bundles import MakeBundle
     from tests.runtime.runtimes import Runtime
 
-pytestmark = pytest.mark.requires("root", "cgroup2", "userns", "timens")
+pytestmark = pytest.mark.requires("root", "cgroup2", "userns", "timens", "runtime:ours")
 
 HERE = Path(__file__).parents[2]
 HOOKS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")

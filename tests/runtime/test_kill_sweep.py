@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from tests.runtime.bundles import Bundle, MakeBundle
     from tests.runtime.runtimes import Runtime
 
-pytestmark = pytest.mark.requires("root", "cgroup2")
+pytestmark = pytest.mark.requires("root", "cgroup2", "runtime:ours")  # killing.py knows its processes
 
 COMMAND = Path(sys.executable).parent / "minicontainer"
 HOOKS = ("prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop")

@@ -71,10 +71,9 @@ def test_a_flag_is_a_limit_or_says_what_is_missing(runtime: Runtime, bundle: Mak
 
 
 @needs_machine
+@pytest.mark.requires("runtime:ours")
 @pytest.mark.parametrize("flag", [*REAL_TIME, *SCHEMAS])
 def test_what_cannot_be_done_is_refused(runtime: Runtime, bundle: MakeBundle, flag: str) -> None:
-    if runtime.kind != "ours":
-        return
     done = runtime.call("update", f"--{flag}", "1000", runtime.sleeping(bundle()))
     refuses(runtime, done, flag if flag in SCHEMAS else "realtime")
 

@@ -34,7 +34,7 @@ grep -c " {SHOWN.removesuffix(str(PYTHON))}" /proc/self/mountinfo
 
 @pytest.mark.requires("root", "filesystem:overlay", "tool:unshare")
 def test_an_upgraded_interpreter_is_the_one_that_enters_containers(tmp_path: Path) -> None:
-    command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", SCENE, "sh", tmp_path]
+    command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", SCENE, "sh", str(tmp_path)]
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
     *_, new, shown, _, still, views = done.stdout.splitlines()
     assert shown == new
