@@ -99,7 +99,7 @@ def has_capability(name: str) -> bool:
 
 
 def is_runtime(kinds: str) -> bool:
-    """The runtime under test is one of these, as "ours" or "ours|runc": the others have nothing to be tested."""
+    """The runtime under test is one of these, as "ours" or "ours|runc": it is not about the others."""
     wanted = set(kinds.split("|"))
     if not wanted <= RUNTIMES:
         raise UnknownNeedError(f"no such runtime: {kinds!r} (there are: {', '.join(sorted(RUNTIMES))})")

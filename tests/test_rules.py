@@ -6,6 +6,7 @@ import ast
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +14,11 @@ CHECKOUT = Path(__file__).parent.parent
 PACKAGE = CHECKOUT / "minicontainer"
 FILES = sorted(path.relative_to(CHECKOUT) for path in PACKAGE.rglob("*.py"))
 MODULES = [path for path in FILES if path.name != "__init__.py"]
+TESTS = {
+    path.relative_to(CHECKOUT): ast.parse(path.read_text())
+    for path in sorted((CHECKOUT / "tests").rglob("*.py"))
+}
+DEVIATIONS = tomllib.loads((CHECKOUT / "tests" / "deviations.toml").read_text())["deviation"]
 DECISIONS = sorted((CHECKOUT / "docs" / "decisions").iterdir())
 SOURCE = re.compile(
     r"^(See|Implements)\b.*(\(\d\w*\)|\bspec\b|-spec\b|\bman page|<linux/)", re.MULTILINE | re.DOTALL
@@ -81,6 +87,38 @@ def test_a_decision_is_short_and_says_its_price(path: Path) -> None:
 def test_decisions_are_numbered_without_gaps() -> None:
     assert [int(path.name[:4]) for path in DECISIONS] == list(range(1, len(DECISIONS) + 1))
     assert all(re.fullmatch(r"\d{4}(-[a-z0-9]+)+\.md", path.name) for path in DECISIONS)
+
+
+@pytest.mark.parametrize("entry", DEVIATIONS, ids=lambda entry: entry["id"])
+def test_a_deviation_says_who_differs_and_why(entry: dict[str, Any]) -> None:
+    assert set(entry) - {"exit"} == {"id", "peer", "does", "why"}
+    assert 1 <= len(set(entry["peer"])) == len(entry["peer"])
+    assert {*entry["peer"], *entry.get("exit", {})} - {"runc", "crun"} == set()
+    assert set(entry.get("exit", entry["peer"])) <= set(entry["peer"])
+    assert all(isinstance(code, int) for code in entry.get("exit", {}).values())
+    assert all(entry[key] and not entry[key].endswith(".") for key in ("does", "why"))
+
+
+def test_each_deviation_stands_once_and_a_test_asserts_it() -> None:
+    named = [entry["id"] for entry in DEVIATIONS]
+    used = {
+        node.value for tree in TESTS.values() for node in ast.walk(tree) if isinstance(node, ast.Constant)
+    }
+    assert len(named) == len(set(named))
+    assert set(named) - used == set()
+
+
+def test_no_test_returns_at_once_for_a_runtime_that_it_is_not_about() -> None:
+    silent = [
+        f"{path}:{node.lineno}"
+        for path, tree in TESTS.items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and isinstance(node.body[0], ast.Return) and node.body[0].value is None
+        if {child.attr for child in ast.walk(node.test) if isinstance(child, ast.Attribute)}
+        & {"kind", "deviates"}
+        if path.name != "checks.py"
+    ]
+    assert silent == [], 'say it by a mark: requires("runtime:ours|crun")'
 
 
 def test_every_file_that_a_text_points_to_exists() -> None:

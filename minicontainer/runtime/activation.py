@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import posix
 
+from minicontainer.runtime.caller import listening_fds
 from minicontainer.runtime.plan import InitPlan, MountPlan
 
 INSIDE = "/run/notify/notify.sock"
@@ -18,8 +19,7 @@ INSIDE = "/run/notify/notify.sock"
 def pass_on_activation(plan: InitPlan) -> None:
     """Let the container's program see the sockets that our caller's environment names."""
     variables: dict[bytes, bytes] = posix.environ
-    listening = variables.get(b"LISTEN_FDS", b"").decode()
-    if listening.isdigit() and int(listening) > 0:
+    if listening := listening_fds():
         plan.process.env = [*plan.process.env, f"LISTEN_FDS={listening}", "LISTEN_PID=1"]
     notify = variables.get(b"NOTIFY_SOCKET", b"").decode("utf-8", "surrogateescape")
     if notify[:1] == "/" and posix.access(notify, posix.F_OK):

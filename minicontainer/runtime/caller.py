@@ -54,7 +54,7 @@ def tell_caller(request: CreateRequest | ExecRequest, first: FirstProcess) -> No
 
 def write_pid_file(path: str, pid: int) -> None:
     """Write the pid so that a reader finds all of it or nothing."""
-    write_at_once(path, str(pid).encode())
+    write_at_once(path, str(pid).encode(), 0o666)  # less the caller's umask
 
 
 def absolute_path(path: str) -> str:
@@ -63,9 +63,14 @@ def absolute_path(path: str) -> str:
 
 
 def preserved(text: str) -> int:
-    """Read `--preserve-fds`; LISTEN_FDS in our environment adds to it (sd_listen_fds(3))."""
-    variables: dict[bytes, bytes] = posix.environ
-    listening = variables.get(b"LISTEN_FDS", b"0")
-    if not text.isdigit():
+    """Read `--preserve-fds`. Raises SpecError."""
+    if not (text.isascii() and text.isdigit()):
         raise SpecError("--preserve-fds", f'"{text}" is not a number')
-    return int(text) + (int(listening) if listening.isdigit() else 0)
+    return int(text)
+
+
+def listening_fds() -> int:
+    """Say how many sockets a service manager has given us (sd_listen_fds(3)): a new container gets them."""
+    variables: dict[bytes, bytes] = posix.environ
+    listening = variables.get(b"LISTEN_FDS", b"")
+    return int(listening) if listening.isdigit() else 0

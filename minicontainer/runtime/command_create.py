@@ -6,7 +6,7 @@ See runc(8) "create", "run"; runtime-spec, runtime.md "Operations".
 from __future__ import annotations
 
 from minicontainer.errors import Error, SpecError
-from minicontainer.runtime.caller import absolute_path, preserved, tell_caller
+from minicontainer.runtime.caller import absolute_path, listening_fds, preserved, tell_caller
 from minicontainer.runtime.first_process import wait_for_program
 from minicontainer.runtime.foreground import Terminal, forward_signals, wait_for_end
 from minicontainer.runtime.lifecycle import CreateRequest, bring_up, create, undo
@@ -26,7 +26,7 @@ def create_request(line: CommandLine) -> CreateRequest:
     request.console_socket = options["console-socket"]
     request.pid_file = absolute_path(options["pid-file"])
     request.pidfd_socket = options["pidfd-socket"]
-    request.preserve_fds = preserved(options["preserve-fds"])
+    request.preserve_fds = preserved(options["preserve-fds"]) + listening_fds()
     request.no_pivot = options["no-pivot"]
     request.new_keyring = not options["no-new-keyring"]
     manager = line.settings["cgroup-manager"]
@@ -73,8 +73,8 @@ def run_container(request: CreateRequest, detach: bool = False, keep: bool = Fal
     if detach:
         return 0
     code = terminal.relay_until_end(first) if terminal and terminal.master >= 0 else wait_for_end(first)
-    if not keep:
-        container.take_lock()
+    # Not by its name: `delete --force` may have removed it, and somebody made another one of that name.
+    if not keep and container.lock_again():
         end_processes(container)
         run_poststop(container)
         clear_rest(container)

@@ -24,7 +24,7 @@ SIGTERM, SIGKILL = 15, 9
 def signal_number(text: str) -> int:
     """Read a signal: 15, TERM, SIGTERM, RTMIN+3. Raises Error for what is none."""
     name = text.upper().removeprefix("SIG")
-    if name.isdigit():
+    if name.isascii() and name.isdigit():
         if 0 <= int(name) <= _signal.SIGRTMAX:
             return int(name)
     elif name[:5] in ("RTMIN", "RTMAX"):

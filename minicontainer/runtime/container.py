@@ -62,18 +62,26 @@ class Container:
         self.take_lock()
 
     def take_lock(self) -> None:
-        """Keep other commands off this container until this process ends."""
-        try:
-            self.lock = posix.open(self.path, posix.O_RDONLY | posix.O_CLOEXEC)
-        except OSError:
-            raise NotFound(f"container does not exist: {self.identifier}") from None
-        fcntl.flock(self.lock, fcntl.LOCK_EX)
+        """Keep other commands off this container until this process ends. Raises NotFound."""
+        while True:
+            try:
+                self.lock = posix.open(self.path, posix.O_RDONLY | posix.O_CLOEXEC)
+            except OSError:
+                raise NotFound(f"container does not exist: {self.identifier}") from None
+            if self.lock_again():
+                return
+            # Deleted while we waited: the name may by now be that of another container.
+            posix.close(self.lock)
+            self.lock = -1
 
     def unlock(self) -> None:
         """Let other commands at this container again."""
-        if self.lock >= 0:
-            posix.close(self.lock)
-            self.lock = -1
+        fcntl.flock(self.lock, fcntl.LOCK_UN)
+
+    def lock_again(self) -> bool:
+        """Wait for the lock of this very directory; tells whether it has not been deleted meanwhile."""
+        fcntl.flock(self.lock, fcntl.LOCK_EX)
+        return posix.fstat(self.lock).st_nlink > 0
 
     def save(self, **changes: object) -> None:
         """Write state.json beside the old one, then rename it, so that a reader sees one or the other."""
@@ -138,14 +146,13 @@ class Container:
             return CREATING if self.record.get("creator") and creator_lives(self.record) else STOPPED
         if not self.is_alive():
             return STOPPED
-        if self.is_waiting():
-            return CREATED
+        # First of all: who is frozen before it was started could not answer to `start` either.
         if self.record.get("cgroup"):
             from minicontainer.runtime.cgroup_processes import is_frozen
 
             if is_frozen(self.record["cgroup"]):
                 return PAUSED
-        return RUNNING
+        return CREATED if self.is_waiting() else RUNNING
 
     def open_process(self) -> int:
         """Open a handle to the first process, proven to be the recorded one. Conflict when it is gone."""
@@ -198,14 +205,14 @@ def write_file(path: str, content: bytes) -> None:
         posix.close(fd)
 
 
-def write_at_once(path: str, content: bytes) -> None:
+def write_at_once(path: str, content: bytes, mode: int = 0o600) -> None:
     """Write a file that gets its name when it is whole: killed before, we leave nothing that nobody knows of.
 
     open(2) "O_TMPFILE"
     """
     folder, _, name = path.rpartition("/")
     try:
-        fd = posix.open(folder or ".", posix.O_WRONLY | posix.O_TMPFILE | posix.O_CLOEXEC, 0o600)
+        fd = posix.open(folder or ".", posix.O_WRONLY | posix.O_TMPFILE | posix.O_CLOEXEC, mode)
     except OSError as problem:
         if problem.errno not in (errno.EOPNOTSUPP, errno.EISDIR):
             raise

@@ -117,6 +117,8 @@ def execute(request: ExecRequest, terminal: Terminal | None) -> FirstProcess:
     process = plan_process(request, config, terminal is not None)
     visit = Visit(process, container.open_process(), request.preserve_fds)
     visit.kinds = foreign_namespaces(container.pid)
+    if not container.is_alive():  # then what was just compared was perhaps another process
+        raise Conflict("container not running")
     if request.console_socket:
         from minicontainer.linux.terminals import connect_to
 
@@ -178,14 +180,23 @@ def listener(container: Container, first: FirstProcess, number: int, config: dic
 
 
 def foreign_namespaces(pid: int) -> int:
-    """Say which of a process's namespaces are not ours: nobody may enter his own user namespace again."""
+    """Say which of a process's namespaces are not ours: nobody may enter his own user namespace again.
+
+    Raises Conflict for a process that ends: it has left its namespaces before it is a zombie, and none of
+    them would then be entered.
+    """
     kinds = 0
     for flag, name in KINDS.values():
         try:
-            theirs = posix.stat(f"/proc/{pid}/ns/{name}")
+            ours = posix.stat(f"/proc/self/ns/{name}")
         except FileNotFoundError:
             continue  # a kernel without this kind
-        ours = posix.stat(f"/proc/self/ns/{name}")
+        try:
+            theirs = posix.stat(f"/proc/{pid}/ns/{name}")
+        except OSError as problem:
+            if problem.errno not in (errno.ENOENT, errno.ESRCH):
+                raise
+            raise Conflict("container not running") from None
         if (theirs.st_dev, theirs.st_ino) != (ours.st_dev, ours.st_ino):
             kinds |= flag
     return kinds
@@ -263,6 +274,7 @@ def be_stage(visit: Visit, runtime_end: Channel, visitor_end: Channel) -> NoRetu
     try:
         # Before the mount namespace changes and names mean something else, no more imports.
         set_process_limits(0, visit.process)
+        close_to_others()
         close_the_door()
         setns(visit.target, visit.kinds)
         setresgid(0, 0, 0)

@@ -115,26 +115,66 @@ class Terminal:
             self.restore()
 
     def relay(self) -> None:
-        """Copy between our streams and the container's terminal until its last process has closed it."""
-        watch = select.poll()
-        watch.register(0, select.POLLIN)
-        watch.register(self.master, select.POLLIN)
+        """Copy between our streams and the container's terminal until its last process has closed it.
+
+        What is typed waits here until the terminal takes it: if we waited there, while the program waits for
+        us to read what it says, nobody would ever go on.
+        """
+        posix.set_blocking(self.master, False)
+        typed, listening = b"", True
         while True:
-            for fd, _ in watch.poll():
-                if fd == self.master and not copy_some(self.master, 1):
-                    return
-                if fd == 0 and not copy_some(0, self.master):
-                    watch.unregister(0)
+            ready = self.wait(typed != b"", listening)
+            said = read_some(self.master) if ready.get(self.master, 0) & ~select.POLLOUT else None
+            if said == b"":
+                return
+            if said and not write_whole(1, said):
+                posix.close(self.master)  # nobody listens to us any more: the program's terminal hangs up
+                self.master = -1
+                return
+            if typed and ready.get(self.master, 0) & select.POLLOUT:
+                typed = typed[write_some(self.master, typed) :]
+            elif 0 in ready:
+                read = read_some(0)
+                typed, listening = read or b"", read != b""
+
+    def wait(self, has_typed: bool, listening: bool) -> dict[int, int]:
+        """Wait until one of the streams that matter now is ready; returns poll(2)'s answer."""
+        watch = select.poll()
+        watch.register(self.master, select.POLLIN | (select.POLLOUT if has_typed else 0))
+        if listening and not has_typed:
+            watch.register(0, select.POLLIN)
+        return dict(watch.poll())
 
 
-def copy_some(source: int, target: int) -> bool:
-    """Copy what is there now; False at the end of the source."""
+def read_some(source: int) -> bytes | None:
+    """Read what is there now: None when there is nothing yet, no bytes at the end."""
     try:
-        data = posix.read(source, 65536)
+        return posix.read(source, 65536)
+    except BlockingIOError:
+        return None
     except OSError:
-        return False  # EIO: the last process has closed the terminal
-    if not data:
-        return False
+        return b""  # EIO: the last process has closed the terminal
+
+
+def write_some(target: int, data: bytes) -> int:
+    """Write what can be written now; a terminal that is closed takes everything."""
+    try:
+        return posix.write(target, data)
+    except BlockingIOError:
+        return 0
+    except OSError:
+        return len(data)
+
+
+def write_whole(target: int, data: bytes) -> bool:
+    """Write all of it, however long that takes; False when nobody reads it any more."""
     while data:
-        data = data[posix.write(target, data) :]
+        try:
+            data = data[posix.write(target, data) :]
+        except BlockingIOError:  # our caller made it so
+            watch = select.poll()
+            watch.register(target, select.POLLOUT)
+            watch.poll()
+        except OSError:
+            return False
     return True

@@ -331,6 +331,10 @@ def become_program(handover: Handover, channel: Channel) -> None:
         raise SpecError("process", "is missing: there is no program to start")
     if process.seccomp and process.no_new_privileges and not listens(process):
         load_seccomp_filter(process.seccomp, process.seccomp_flags)
+    if handover.start_fd >= 0:
+        # The command `start` is done when `result` is closed. At execve both would be, in no certain order, and
+        # while anybody reads `start` the container is "created".
+        posix.close(handover.start_fd)
     start_program(handover, channel)
 
 

@@ -35,7 +35,9 @@ def main(words: list[str]) -> int:
         fail(told(problem))
         return failure
     except OSError as problem:
-        fail(f"{problem.filename or line.command}: {posix.strerror(problem.errno or 0).lower()}")
+        # Python has some problems of its own making, without a number: "AF_UNIX path too long".
+        reason = posix.strerror(problem.errno).lower() if problem.errno else str(problem)
+        fail(f"{problem.filename or line.command}: {reason}")
         return failure
 
 
@@ -58,6 +60,8 @@ def run_command(line: CommandLine) -> int:
     """Choose the function for the command."""
     settings = line.settings
     log.path, log.format, log.debugging = settings["log"], settings["log-format"], settings["debug"]
+    if log.format not in ("text", "json"):
+        raise Error(f"invalid log-format: {log.format}", "text and json are known")
     if settings["help"] or settings["version"] or not line.command:
         from minicontainer.runtime.help import show
 

@@ -132,6 +132,10 @@ OPERANDS: dict[str, tuple[int, int | None]] = {
 }
 
 
+# Commands whose first word ends the options: what follows is another program's command line.
+OPTIONS_FIRST = ("", "exec", "ps")
+
+
 class CommandLine:
     """A command line, understood."""
 
@@ -180,25 +184,40 @@ def check_operands(line: CommandLine) -> None:
 
 
 def parse_options(command: str, words: list[str], known: dict[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """Take the options from the front of a command line; returns them, with the defaults, and the rest."""
+    """Take the options out of a command line; returns them, with the defaults, and the other words.
+
+    As with runc they may also follow the other words (`delete ID --force`); one that is not known there is an
+    ordinary word (`kill ID -1`).
+    """
     options = {name: list(value) if isinstance(value, list) else value for name, value in known.items()}
+    operands: list[str] = []
     at = 0
     while at < len(words):
         word = words[at]
-        if word[:1] != "-" or word == "-":
-            break
         at += 1
         if word == "--":
             break
-        at += take_option(command, word, words[at : at + 1], options)
-    return options, words[at:]
+        if word[:1] != "-" or word == "-" or (operands and option_name(command, word) not in options):
+            operands.append(word)
+            if command in OPTIONS_FIRST:
+                break
+        else:
+            at += take_option(command, word, words[at : at + 1], options)
+    return options, operands + words[at:]
+
+
+def option_name(command: str, word: str) -> str:
+    """Give the long name of the option that a word names. Go takes one dash for two."""
+    name = word.lstrip("-").partition("=")[0]
+    name = SHORT.get(command, {}).get(name, name)
+    return "help" if name == "h" else name
 
 
 def take_option(command: str, word: str, following: list[str], options: dict[str, Any]) -> int:
-    """Note one option; returns how many of the following words it has used up. Go takes one dash for two."""
-    name, equals, value = word.lstrip("-").partition("=")
-    name = SHORT.get(command, {}).get(name, name)
-    if name in ("h", "help"):
+    """Note one option; returns how many of the following words it has used up."""
+    name = option_name(command, word)
+    _, equals, value = word.partition("=")
+    if name == "help":
         options["help"] = True
         return 0
     if name not in options:

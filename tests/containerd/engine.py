@@ -14,7 +14,6 @@ import os
 import shlex
 import shutil
 import subprocess
-import tempfile
 from pathlib import Path
 from typing import IO
 
@@ -23,13 +22,12 @@ from tests.peers import kind_of, peer
 from tests.peers.room import Room
 from tests.podman.engine import answers, script
 from tests.podman.terminal import Terminal
-from tests.runtime.runtimes import Completed
+from tests.programs import TIMEOUT, Completed, run_to_its_end
 from tests.runtime.waiting import eventually
 
 IMAGE = "docker.io/library/bb:latest"
 NAMESPACE = "minicontainer-test"  # containerd's namespace, and so the cgroup that all containers are under
 STATE = Path("/run/containerd-under-test")  # in the room; short, because sockets lie in it
-TIMEOUT = 60.0
 UNUSED = (
     "io.containerd.grpc.v1.cri",
     *(f"io.containerd.snapshotter.v1.{kind}" for kind in ("btrfs", "zfs", "devmapper")),
@@ -120,19 +118,8 @@ class Containerd:
 
     def call(self, *words: str, text: str = "") -> Completed:
         """Run ctr to its end with `text` as its input."""
-        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-            argv = self.room.argv([self._binary("ctr"), *words])
-            with subprocess.Popen(
-                argv, stdin=subprocess.PIPE, stdout=out, stderr=err, text=True, env=self._environment()
-            ) as process:
-                try:
-                    process.communicate(text, timeout=TIMEOUT)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    raise
-            out.seek(0)
-            err.seek(0)
-            return subprocess.CompletedProcess(argv, process.returncode, out.read(), err.read())
+        argv = self.room.argv([self._binary("ctr"), *words])
+        return run_to_its_end(argv, text, self._environment())
 
     def succeed(self, *words: str, text: str = "") -> str:
         """Run a call that must succeed; give its output without the last line end."""

@@ -12,17 +12,15 @@ import json
 import os
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from tests.peers import kind_of, peer
 from tests.peers.room import Room
 from tests.podman.terminal import Terminal
-from tests.runtime.runtimes import Completed
+from tests.programs import Completed, run_to_its_end
 
 IMAGE = "bb"
-TIMEOUT = 60.0
 DEFAULT_HELPERS = (Path("/usr/libexec/podman"), Path("/usr/lib/podman"))
 NAMES = {"runc": "runc", "crun": "crun", "ours": "minicontainer-runtime"}
 
@@ -134,25 +132,7 @@ class Podman:
 
     def call_argv(self, argv: Sequence[str], text: str = "", pass_fds: Iterable[int] = ()) -> Completed:
         """Run a command that ends in podman's, with podman's environment."""
-        with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-            process = subprocess.Popen(
-                argv,
-                stdin=subprocess.PIPE,
-                stdout=out,
-                stderr=err,
-                text=True,
-                env=self._environment,
-                pass_fds=tuple(pass_fds),
-            )
-            with process:
-                try:
-                    process.communicate(text, timeout=TIMEOUT)
-                except subprocess.TimeoutExpired:
-                    process.kill()
-                    raise
-            out.seek(0)
-            err.seek(0)
-            return subprocess.CompletedProcess(argv, process.returncode, out.read(), err.read())
+        return run_to_its_end(argv, text, self._environment, pass_fds)
 
     def succeed(self, *words: str, text: str = "") -> str:
         """Run a call that must succeed; give its output without the last line end."""

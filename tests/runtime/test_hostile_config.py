@@ -47,8 +47,10 @@ WARNING = "minicontainer-runtime: warning: "
 FIELD = r"(ociVersion|process|root|hostname|domainname|mounts|hooks|annotations|linux)\b[^ ]*: "
 CALL = r"[a-z0-9_]+\("
 OBJECTS = (
-    *(r"/\S*: ", "the container's first process: ", '"[^"]*" cannot be ', r"error running \w+ hook #\d+: "),
-    *('exec: "', "container's cgroup ", "invalid JSON", "the JSON text"),
+    r"/\S*(: | is | and )|\"[^\"]*\" (cannot|is|leads)|\w+ must be mounted on ",
+    r"error running \w+ hook #\d+: |exec: \"|(chdir to )?cwd |controller \w+ is not |(container's )?cgroup ",
+    r"device filter: |seccomp: |the container's first process|the process that prepares ",
+    r"invalid JSON|the JSON text|config cannot be null|expected an object, got ",
 )
 SENSIBLE = re.compile(f"minicontainer-runtime: ({'|'.join([FIELD, CALL, *OBJECTS])})")
 """What an error begins with: the field that is wrong, the system call that failed, or the object."""

@@ -172,7 +172,8 @@ class Ground:
         if point is None:
             assert done.status == 0, said
         else:
-            assert done.reached, f"the point was not reached: {said}"
+            reached = done.reached
+            assert reached, f"the point was not reached: {said}"
         self.clear()
         return done.points
 
@@ -243,6 +244,7 @@ def spread(everything: list[Any], count: int) -> Iterator[Any]:
 
 def sweep(ground: Ground, least: int, count: Callable[[int, int], int]) -> None:
     """Kill at each point, or at some of them; then once more at none, for the name is free again."""
+    ground.go()  # what is made once, as compiled modules, is made now
     found = deaths(ground.go())
     assert len(found) >= least, [point.call for point, _ in found]
     unrecovered = []
