@@ -332,8 +332,8 @@ def become_program(handover: Handover, channel: Channel) -> None:
     if process.seccomp and process.no_new_privileges and not listens(process):
         load_seccomp_filter(process.seccomp, process.seccomp_flags)
     if handover.start_fd >= 0:
-        # The command `start` is done when `result` is closed. At execve both would be, in no certain order, and
-        # while anybody reads `start` the container is "created".
+        # The command `start` is done when `result` is closed. At execve both would be, in no certain order,
+        # and while anybody reads `start` the container is "created".
         posix.close(handover.start_fd)
     start_program(handover, channel)
 

@@ -37,6 +37,15 @@ def test_the_default_devices_and_links_are_there(runtime: Runtime, bundle: MakeB
     assert lines[10] in {"pts/ptmx", "/dev/pts/ptmx"}
 
 
+def test_a_read_only_dev_still_gets_its_devices(runtime: Runtime, bundle: MakeBundle) -> None:
+    made = bundle().shell("echo x > /dev/null && stat -c %t:%T /dev/mine; readlink /dev/fd; touch /dev/new")
+    next(entry for entry in made.mounts if entry["destination"] == "/dev")["options"].append("ro")
+    made.linux["devices"] = [{"path": "/dev/mine", "type": "c", "major": 1, "minor": 5, "fileMode": 0o666}]
+    done = runtime.run(made)
+    assert done.stdout.split() == ["1:5", "/proc/self/fd"]
+    assert "Read-only file system" in done.stderr
+
+
 def test_the_default_devices_work_under_a_deny_all_rule(runtime: Runtime, bundle: MakeBundle) -> None:
     made = bundle().shell(
         "echo x > /dev/null; head -c 2 /dev/zero | wc -c; head -c 2 /dev/urandom | wc -c; echo x > /dev/full"

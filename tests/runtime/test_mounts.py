@@ -128,6 +128,17 @@ def test_recursive_options_reach_what_is_below(
     assert all(shown in options for options in options_at(runtime, made, "/r", "/r/below"))
 
 
+def test_an_empty_mount_option_is_ignored(runtime: Runtime, bundle: MakeBundle, tree: Path) -> None:
+    made = bundle()
+    made.mounts += [
+        bind(tree, "/bound", "rbind", "", "nosuid"),
+        mount("/t", "tmpfs", "tmpfs", "", "noexec", ""),
+    ]
+    bound, fresh = options_at(runtime, made, "/bound", "/t")
+    assert "nosuid" in bound
+    assert "noexec" in fresh
+
+
 def test_recursive_options_can_clear_flags(runtime: Runtime, bundle: MakeBundle, tree: Path) -> None:
     made = bundle()
     made.mounts.append(bind(tree, "/r", "rbind", "rsuid", "rdev"))

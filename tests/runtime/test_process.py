@@ -85,6 +85,16 @@ def test_the_program_runs_in_its_cwd(runtime: Runtime, bundle: MakeBundle) -> No
     assert runtime.output(made) == "/home/bob\n"
 
 
+@pytest.mark.parametrize("readonly", [False, True])
+def test_a_missing_cwd_is_made(runtime: Runtime, bundle: MakeBundle, readonly: bool) -> None:
+    made = bundle().shell("pwd; stat -c '%a %u:%g' .; touch new && echo written")
+    made.process["cwd"] = "/srv/made/for/it"
+    made.config["root"]["readonly"] = readonly
+    done = runtime.run(made, umask=0o022)
+    assert done.stdout.splitlines() == ["/srv/made/for/it", "755 0:0", *([] if readonly else ["written"])]
+    assert ("Read-only file system" in done.stderr) == readonly
+
+
 def test_a_cwd_that_only_the_user_may_enter_is_entered(runtime: Runtime, bundle: MakeBundle) -> None:
     made = bundle().args("pwd")
     (made.rootfs / "home/bob").chmod(0o700)
