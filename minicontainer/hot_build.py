@@ -63,7 +63,10 @@ def refresh() -> None:
         content = compiled()
         while content:
             content = content[posix.write(fd, content) :]
+        posix.fsync(fd)  # or a power cut could leave an empty file of this name, and no command would start
         posix.rename(beside, path)
+    except OSError:
+        posix.unlink(beside)  # a full disk
     except BaseException:
         posix.unlink(beside)
         raise

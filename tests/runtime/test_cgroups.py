@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.needs import unmet
 from tests.runtime.checks import accepts
 from tests.runtime.runtimes import cgroup2_root, remove_cgroup
 from tests.runtime.waiting import eventually
@@ -67,7 +68,7 @@ def test_pausing_freezes_every_process(runtime: Runtime, bundle: MakeBundle) -> 
 
 
 def test_kill_all_reaches_every_process(runtime: Runtime, bundle: MakeBundle) -> None:
-    made = bundle().without_namespace("pid").shell("sleep 1000 & sleep 1000 & touch /ready; wait")
+    made = bundle().without_namespace("pid").shell("sleep 1000 & sleep 1000 & : > /ready; wait")
     name = runtime.started(made)
     eventually((made.rootfs / "ready").exists, "never ready")
     assert len(members(runtime.cgroup(made))) == 3
@@ -122,7 +123,9 @@ def test_an_unlimited_value_needs_no_controller(runtime: Runtime, bundle: MakeBu
     made = bundle()
     made.linux["resources"] |= {"memory": {"limit": -1, "swap": -1}, "pids": {"limit": 0}}
     done = runtime.run(made)
-    assert done.returncode == 0 or runtime.kind != "ours", done.stderr
+    lacking = unmet("controller:memory") or unmet("controller:pids")
+    expected = runtime.recorded_exit("no-limit-to-lift", 0) if lacking else 0
+    assert done.returncode == expected, done.stderr
 
 
 def test_update_changes_a_unified_file(runtime: Runtime, bundle: MakeBundle) -> None:

@@ -223,10 +223,9 @@ def test_a_broken_state_hides_no_other_container_and_can_be_removed(
     _state_file(runtime.root / broken.id).write_text("")
     assert runtime.call("state", broken.id).returncode == 1
     listed, deleted = runtime.call("list"), runtime.delete(broken.id, force=True)
-    codes = {"runc": (0, 1), "crun": (255, 0)} if runtime.deviates("broken-state") else {}
-    assert (listed.returncode, deleted.returncode) == codes.get(runtime.kind, (0, 0))
-    if runtime.kind != "crun":
-        assert good.id in listed.stdout
+    codes = {"runc": {(0, 1)}, "crun": {(0, 0), (255, 0)}} if runtime.deviates("broken-state") else {}
+    assert (listed.returncode, deleted.returncode) in codes.get(runtime.kind, {(0, 0)})
+    assert good.id in listed.stdout or runtime.kind == "crun"
 
 
 def test_a_changed_config_has_no_effect_after_create(runtime: Runtime, bundle: MakeBundle) -> None:

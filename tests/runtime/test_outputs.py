@@ -41,7 +41,9 @@ def check_state(runtime: Runtime, shown: dict[str, Any], made: Bundle) -> None:
     )
     assert -5 < age.total_seconds() < 300
     assert "owner" in shown
-    if runtime.kind != "crun":
+    if runtime.deviates("short-list"):
+        assert shown.get("rootfs", "rootfs") == "rootfs"
+    else:
         assert shown["rootfs"] == str(made.rootfs)
 
 
@@ -84,7 +86,7 @@ def test_list_has_a_table_and_a_quiet_form(runtime: Runtime, bundle: MakeBundle)
 
 
 def test_ps_gives_the_hosts_numbers_of_all_processes(runtime: Runtime, bundle: MakeBundle) -> None:
-    name = runtime.started(bundle().shell("sleep 1000 & touch /ready; wait"))
+    name = runtime.started(bundle().shell("sleep 1000 & : > /ready; wait"))
     accepts(runtime.exec(name, "sh", "-c", "until test -e /ready; do sleep 0.05; done"))
     pids = json.loads(runtime.succeed("ps", "--format", "json", name).stdout)
     assert runtime.pid(name) in pids

@@ -9,18 +9,22 @@ See user_namespaces(7), newuidmap(1), subuid(5).
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.runtime.bundles import bind, own_tree
 from tests.runtime.checks import accepts, refuses
+from tests.runtime.waiting import eventually
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from tests.runtime.bundles import Bundle, MakeBundle
     from tests.runtime.runtimes import Completed, Runtime
@@ -52,13 +56,14 @@ class User:
         os.chown(self.home, number, number)
         self.root = self.home / "state"
         self.prefix: list[str] = []
+        self.ways = dict(NAMESPACES)
+        self.becoming = ["setpriv", f"--reuid={number}", f"--regid={number}", "--clear-groups"]
         self.env = {"PATH": os.environ["PATH"], "XDG_RUNTIME_DIR": str(self.home)}
 
     def argv(self, *words: str, who: str) -> list[str]:
         """Give a command line that runs the runtime as this user."""
-        become = ["setpriv", f"--reuid={self.number}", f"--regid={self.number}", "--clear-groups"]
         command = [str(self.runtime.binary), "--root", str(self.root), *words]
-        return [*self.prefix, *self.runtime.viewed([*become, *NAMESPACES[who], *command])]
+        return [*self.prefix, *self.runtime.viewed([*self.becoming, *self.ways[who], *command])]
 
     def call(self, *words: str, who: str = "himself", cwd: Path | str = "/") -> Completed:
         """Run the runtime as this user."""
@@ -108,7 +113,12 @@ def give_away(made: Bundle) -> Bundle:
 
 @pytest.fixture
 def rootless(bundle: MakeBundle) -> Bundle:
-    """Give a bundle as rootless podman writes it: no network, no cgroup, no limits, the host's /sys."""
+    """Give one bundle for the user."""
+    return for_a_user(bundle)
+
+
+def for_a_user(bundle: MakeBundle) -> Bundle:
+    """Make a bundle as rootless podman writes it: no network, no cgroup, no limits, the host's /sys."""
     made = bundle().without_namespace("network").without_mount("/sys").without_mount("/sys/fs/cgroup")
     next(entry for entry in made.mounts if entry["destination"] == "/dev/pts")["options"].remove("gid=5")
     made.linux |= {"resources": {}}
@@ -272,6 +282,60 @@ def test_another_user_sees_nothing_of_it(user: User, rootless: Bundle) -> None:
         assert json.loads(user.call("state", made.id).stdout)["status"] == "created"
     finally:
         accepts(user.call("delete", "--force", made.id))
+
+
+# --- a pod ---------------------------------------------------------------------------------------
+
+
+def test_a_users_container_joins_the_namespaces_of_another(user: User, bundle: MakeBundle) -> None:
+    first, second = mapped(for_a_user(bundle)), for_a_user(bundle)
+    with sleeping(user, first, "himself") as pid:
+        second.namespace("user", f"/proc/{pid}/ns/user").namespace("pid", f"/proc/{pid}/ns/pid")
+        if user.runtime.deviates("pid-before-user"):
+            refuses(user.runtime, user.run(second))
+        else:
+            see_the_others(user, second, "himself")
+
+
+@pytest.mark.requires("tool:nsenter")
+def test_containers_of_a_users_pod_share_process_numbers(user: User, bundle: MakeBundle) -> None:
+    """As rootless podman does: the runtime is called as root of a user namespace that all of them share."""
+    first, second = for_a_user(bundle), for_a_user(bundle)
+    with subprocess.Popen(
+        [*user.becoming, *NAMESPACES["root of a user namespace"], "sleep", "1000"]
+    ) as pause:
+        try:
+            uid_map = Path(f"/proc/{pause.pid}/uid_map")
+            eventually(lambda: uid_map.read_text().split() == ["0", str(USER), "1"], "no user namespace")
+            user.ways["in the pod"] = [
+                "nsenter",
+                f"--user=/proc/{pause.pid}/ns/user",
+                "--preserve-credentials",
+            ]
+            with sleeping(user, first, "in the pod") as pid:
+                second.namespace("pid", f"/proc/{pid}/ns/pid")
+                see_the_others(user, second, "in the pod")
+        finally:
+            pause.kill()
+
+
+@contextlib.contextmanager
+def sleeping(user: User, made: Bundle, who: str) -> Iterator[int]:
+    """Give the first process of a container that only sleeps."""
+    made.args("sleep", "1000").save()
+    try:
+        accepts(user.call("create", "--bundle", str(made.path), made.id, who=who))
+        accepts(user.call("start", made.id, who=who))
+        yield json.loads(user.call("state", made.id, who=who).stdout)["pid"]
+    finally:
+        accepts(user.call("delete", "--force", made.id, who=who))
+
+
+def see_the_others(user: User, made: Bundle, who: str) -> None:
+    """Run a container that must find the sleeping one as process 1, and not be it."""
+    done = user.run(made.shell("tr '\\0' ' ' < /proc/1/cmdline; id -u; test $$ -gt 1 && echo another"), who)
+    accepts(done)
+    assert done.stdout.split() == ["sleep", "1000", "0", "another"]
 
 
 # --- what a user cannot have ---------------------------------------------------------------------
