@@ -49,7 +49,7 @@ Source = tuple[str, int, int]  # path, time of change in ns, size
 
 
 def refresh() -> None:
-    """Write the file anew unless the directory belongs to somebody else."""
+    """Write the file anew, where the directory can be written to."""
     folder = f"{launch.PACKAGE}/__pycache__"
     path = f"{folder}/hot-lane.{sys.implementation.cache_tag}.pyc"  # no module can have this name
     beside = f"{path}.{posix.getrandom(8).hex()}"

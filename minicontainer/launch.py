@@ -47,10 +47,10 @@ def main(words: list[str]) -> None:
     except BaseException:
         sys.excepthook(*sys.exc_info())
         code = FAILURE
-    for stream in (sys.stdout, sys.stderr):
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # None is what the caller has closed
         try:
             stream.flush()
-        except (OSError, ValueError, AttributeError):
+        except (OSError, ValueError):
             code = code or 1
     posix._exit(code)
 

@@ -35,7 +35,21 @@ def secure_ourselves(preserve_fds: int) -> None:
         # For others a process that is not dumpable has files in /proc that are root's: no map could be
         # written.
         prctl(PR_SET_DUMPABLE, 0)
+    occupy_standard_streams()
     close_on_exec_from(3 + preserve_fds)
+
+
+def occupy_standard_streams() -> None:
+    """Open /dev/null for each standard stream that the caller has closed, before ours gets there.
+
+    What lies at 0, 1 or 2 is the program's: it would be given away, or a terminal be put in its place.
+    """
+    for stream in (0, 1, 2):
+        try:
+            posix.fstat(stream)
+        except OSError:
+            posix.open("/dev/null", posix.O_RDWR)  # gets the lowest number that is free: this one
+            posix.set_inheritable(stream, True)
 
 
 def tell_caller(request: CreateRequest | ExecRequest, first: FirstProcess) -> None:

@@ -13,6 +13,7 @@ import select
 
 from minicontainer.errors import Error
 from minicontainer.linux.process import SIGCHLD, clone3, execve, pidfd_send_signal
+from minicontainer.runtime.entering import reset_signals
 from minicontainer.trace.events import step, witnesses
 from minicontainer.trace.json_lines import dumps
 
@@ -79,6 +80,7 @@ def become_hook(hook: dict[str, Any], state: dict[str, Any], streams: tuple[int,
         posix.dup2(output_of_hooks(state, "stderr") or said, 2)
         if folder:
             posix.chdir(folder)
+        reset_signals()
         variables = dict(
             [(entry.partition("=")[0], entry.partition("=")[2]) for entry in hook.get("env") or []]
         )

@@ -109,6 +109,45 @@ def test_listen_descriptors_are_passed_on(runtime: Runtime, bundle: MakeBundle, 
     assert {number for number, target in found.items() if "leak-" in target} == {3, 4}
 
 
+def test_listen_descriptors_are_for_the_container_not_for_exec(
+    runtime: Runtime, bundle: MakeBundle, leaked: list[int]
+) -> None:
+    name = runtime.sleeping(bundle())
+    done = runtime.exec(
+        name, "sh", "-c", LIST_DESCRIPTORS, close_fds=False, preexec_fn=lambda: listening(leaked)
+    )
+    accepts(done)
+    passed = {number for number, target in shown(done.stdout).items() if "leak-" in target}
+    assert passed == ({3, 4} if runtime.deviates("listen-fds-in-exec") else set())
+    accepts(runtime.exec(name, "true", env={**os.environ, "LISTEN_FDS": "2"}))
+
+
+@pytest.mark.parametrize("closed", [(0,), (1,), (0, 1, 2)], ids=str)
+def test_a_stream_that_the_caller_has_closed_is_not_taken_for_something_else(
+    runtime: Runtime, bundle: MakeBundle, closed: tuple[int, ...]
+) -> None:
+    made = bundle().shell("for n in 0 1 2; do readlink /proc/self/fd/$n; done > /seen; test -c /dev/stdin")
+
+    def close_streams() -> None:
+        for stream in closed:
+            os.close(stream)
+
+    done = runtime.run(made, preexec_fn=close_streams)
+    assert (done.returncode == 0) != runtime.deviates("closed-streams")
+    if done.returncode == 0:
+        seen = (made.rootfs / "seen").read_text().splitlines()
+        assert [seen[number] for number in closed if number != 1] == ["/dev/null"] * len(set(closed) - {1})
+
+
+def test_the_pid_file_can_be_read_by_everybody_who_the_umask_lets(
+    runtime: Runtime, bundle: MakeBundle, workspace: Path
+) -> None:
+    file = workspace / "pid"
+    accepts(runtime.create(bundle(), None, "--pid-file", str(file), preexec_fn=lambda: os.umask(0o027)))
+    expected = 0o700 if runtime.deviates("pid-file-mode") else 0o640
+    assert file.stat().st_mode & 0o777 == expected
+
+
 def test_the_pid_file_is_complete_when_create_returns(
     runtime: Runtime, bundle: MakeBundle, workspace: Path
 ) -> None:

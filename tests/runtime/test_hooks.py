@@ -6,6 +6,7 @@ Implements: runtime-spec, config.md "POSIX-platform Hooks" and runtime.md "Lifec
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,6 +74,17 @@ def test_several_hooks_of_one_kind_run_as_listed(runtime: Runtime, bundle: MakeB
     made.config["hooks"] = {"createRuntime": [hook(f"echo {n} >> {made.path}/order") for n in range(3)]}
     accepts(runtime.run(made))
     assert (made.path / "order").read_text().split() == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_hook_does_not_ignore_what_python_ignores(runtime: Runtime, bundle: MakeBundle, kind: str) -> None:
+    made = bundle()
+    folder = shared_folder(made)
+    made.config["hooks"] = {kind: [hook(f"cat /proc/self/status > {folder}/status")]}
+    accepts(runtime.run(made))
+    fields = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
+    pipe_and_size = 1 << signal.SIGPIPE - 1 | 1 << signal.SIGXFSZ - 1  # what every Python ignores
+    assert int(fields["SigIgn"], 16) & pipe_and_size == 0
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -31,6 +31,9 @@ def test_a_container_that_is_held_before_its_start_is_paused(runtime: Runtime, b
     made = bundle().args("sleep", "1000")
     accepts(runtime.create(made))
     accepts(runtime.call("pause", made.id))
+    if runtime.deviates("held-before-start"):
+        assert runtime.status(made.id) == "created"
+        return
     assert runtime.status(made.id) == "paused"
     refuses(runtime, runtime.start(made.id), "cannot start")
     entering = runtime.exec(made.id, "true")
@@ -50,8 +53,10 @@ def test_run_tells_the_exit_code_though_another_command_has_deleted_the_containe
     running = runtime.spawn_run(made)
     eventually(lambda: runtime.call("state", made.id).returncode == 0, "it never came to be")
     eventually(lambda: runtime.status(made.id) == "running", "it never ran")
-    accepts(runtime.delete(made.id, force=True))
+    deleting = runtime.delete(made.id, force=True)
     assert running.wait(DEADLINE) == 128 + signal.SIGKILL
+    if not runtime.deviates("delete-beside-run"):
+        accepts(deleting)
 
 
 @pytest.mark.requires("root", "cgroup2")
@@ -66,6 +71,9 @@ def test_run_leaves_a_later_container_of_the_same_name_alone(runtime: Runtime, b
     accepts(runtime.start(made.id))
     running.send_signal(signal.SIGCONT)
     assert running.wait(DEADLINE) == 128 + signal.SIGKILL
+    if runtime.deviates("delete-beside-run"):
+        refuses(runtime, runtime.call("state", made.id), "does not exist")
+        return
     assert runtime.status(made.id) == "running"
 
 
