@@ -27,6 +27,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+SHAPE = (("id", str), ("bundle", str), ("cgroup", str), ("pid", int))  # of what is read back, at the least
 CREATING, CREATED, RUNNING, PAUSED, STOPPED = "creating", "created", "running", "paused", "stopped"
 SPEC_VERSION = "1.2.1"
 RESERVED = ("interpreter", ".empty", ".seccomp")  # what else lies beside the containers' directories
@@ -96,7 +97,7 @@ class Container:
         except FileNotFoundError:
             raise NotFound(f"container does not exist: {self.identifier}") from None
         record = loads(raw, ours=True)
-        if not isinstance(record, dict):
+        if not isinstance(record, dict) or any(type(record.get(key)) is not kind for key, kind in SHAPE):
             raise Error(f"the state of container {self.identifier} is damaged")
         self.record = record
 

@@ -77,6 +77,16 @@ def close_the_door() -> None:
     del sys.path[:]
 
 
+def end_when_asked() -> None:
+    """End at a signal that asks for it: the kernel keeps from process 1 what it has no handler for.
+
+    execve(2) resets handlers; a signal that the caller ignores stays ignored, by the program as well.
+    """
+    for number in (_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM):
+        if _signal.getsignal(number) != _signal.SIG_IGN:
+            _signal.signal(number, lambda number, _frame: posix._exit(128 + number))
+
+
 def reset_signals() -> None:
     """Undo what CPython does to signals: it ignores SIGPIPE and SIGXFSZ, and a program would inherit that."""
     _signal.signal(_signal.SIGPIPE, _signal.SIG_DFL)

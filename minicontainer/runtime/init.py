@@ -22,7 +22,14 @@ from minicontainer.linux.paths import O_PATH, make_directories
 from minicontainer.linux.process import execve
 from minicontainer.runtime.channel import EXEC, HOOKS_ME, READY, failure_report
 from minicontainer.runtime.devices import make_default_devices, make_listed_devices
-from minicontainer.runtime.entering import close_the_door, expect_go, listens, load_filter, reset_signals
+from minicontainer.runtime.entering import (
+    close_the_door,
+    end_when_asked,
+    expect_go,
+    listens,
+    load_filter,
+    reset_signals,
+)
 from minicontainer.runtime.hiding import make_paths_readonly, mask_paths
 from minicontainer.runtime.identity import assume_identity, join_new_keyring, load_seccomp_filter
 from minicontainer.runtime.mounting import attach, copy_of_tree, freeze_tmpfs, mount_entry
@@ -317,6 +324,7 @@ def become_program(handover: Handover, channel: Channel) -> None:
     if handover.start_fd >= 0:
         # `create` is done: its pipes must not keep it, or the caller, waiting.
         channel.close()
+        end_when_asked()
         if not posix.read(handover.start_fd, 1):
             posix._exit(FAILURE)
     if handover.plan.hooks.get("startContainer"):
