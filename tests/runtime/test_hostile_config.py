@@ -228,6 +228,13 @@ def demand_sense(answer: dict[str, Any]) -> None:
     assert answer["left"] == []
 
 
+def leave_only_true(made: Bundle) -> None:
+    """Take all other programs away: `mount` is a word of configurations and would print."""
+    for program in (made.rootfs / "bin").iterdir():
+        if program.name not in {"busybox", "true"}:
+            program.unlink()
+
+
 @pytest.mark.timeout(3600)
 def test_a_spoilt_config_runs_or_is_refused_in_one_line(
     enclosed: Enclosure, runtime: Runtime, bundle: MakeBundle, rounds: Callable[[int, int], int]
@@ -236,6 +243,7 @@ def test_a_spoilt_config_runs_or_is_refused_in_one_line(
     rich(bundles[1])
     mapped(bundles[2])
     for made in bundles:
+        leave_only_true(made)
         made.save()
         whole = enclosed.run(*runtime.argv("run", "--bundle", str(made.path), made.id))
         assert whole == {"code": 0, "said": "", "left": []}

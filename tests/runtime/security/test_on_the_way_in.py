@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.leftovers import reap_orphans
 from tests.runtime.checks import accepts
 from tests.runtime.security.attacks import DOCKERS, end_attack, start_attacker
 from tests.runtime.waiting import eventually
@@ -40,6 +42,12 @@ def test_nobody_in_a_shared_pid_namespace_can_look_into_the_runtime(
     assert report[1] == "grabs 0", report[2:]
 
 
+def has_ended(runtime: Runtime, name: str) -> bool:
+    """Say whether a container has stopped: its first process ends after all that entered were waited for."""
+    reap_orphans()
+    return runtime.status(name) == "stopped"
+
+
 def test_exec_into_a_dying_container_never_enters_another(
     runtime: Runtime, bundle: MakeBundle, rounds: Callable[[int, int], int]
 ) -> None:
@@ -52,6 +60,7 @@ def test_exec_into_a_dying_container_never_enters_another(
         accepts(runtime.kill(name, "KILL"))
         for process in entering:
             process.wait(60)
+        eventually(functools.partial(has_ended, runtime, name), "the killed container still runs")
         accepts(runtime.delete(name, force=True))
     folder = runtime.root.parent
     shown = [path.read_text() for path in folder.glob("call-*.out")]
