@@ -1,6 +1,6 @@
 """Writing the hot lane's file: the modules that the everyday commands use, compiled, in one .pyc.
 
-    header | code of hot_start.py with the index | a group for each family of commands | single modules
+    header | code of hot_start.py | a group for each family of commands | single modules | their index
 
 What nobody reads at run time is left out: docstrings, annotations, what stands under TYPE_CHECKING. The file
 is written beside and renamed, so two commands that do it at once do no harm; where it cannot be written the
@@ -92,8 +92,9 @@ def compiled() -> bytes:
         path, changed, size = lane.source(name)
         place = add(parts, marshal.dumps(lane.code(name)))
         modules[name] = (*place, path, lane.is_package(name), changed, size)
+    index = add(parts, marshal.dumps(modules))
     data = b"".join(parts)
-    return starter(groups, modules, len(data)) + data
+    return starter(groups, index, len(data)) + data
 
 
 def add(parts: list[bytes], part: bytes) -> tuple[int, int]:
@@ -103,11 +104,11 @@ def add(parts: list[bytes], part: bytes) -> tuple[int, int]:
     return offset, len(part)
 
 
-def starter(groups: object, modules: object, length: int) -> bytes:
+def starter(groups: object, index: tuple[int, int], length: int) -> bytes:
     """Compile hot_start.py with the index of what follows it."""
     code = compile_source(f"{launch.PACKAGE}/hot_start.py")
     extensions = {name: __import__(name).__file__ for name in EXTENSIONS}
-    values = {"@groups@": groups, "@modules@": modules, "@length@": length, "@extensions@": extensions}
+    values = {"@groups@": groups, "@index@": index, "@length@": length, "@extensions@": extensions}
     constants = tuple(
         values.get(value, value) if isinstance(value, str) else value for value in code.co_consts
     )

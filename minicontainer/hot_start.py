@@ -29,8 +29,8 @@ gc.disable()  # a command lives for milliseconds
 # ns, size); the modules to make now, each (name, path, is it a package, code); those that may be wanted, each
 # (name, path, marshalled code)
 GROUPS: dict[str, tuple[int, int]] = "@groups@"  # type: ignore[assignment]
-# name -> (offset, length, path, is it a package, time of change in ns, size)
-MODULES: dict[str, tuple[int, int, str, bool, int, int]] = "@modules@"  # type: ignore[assignment]
+# (offset, length) of the marshalled index: name -> (offset, length, path, is it a package, time, size)
+INDEX: tuple[int, int] = "@index@"  # type: ignore[assignment]
 LENGTH: int = "@length@"  # type: ignore[assignment]
 # name -> path of an extension module: known, it need not be looked for
 EXTENSIONS: dict[str, str] = "@extensions@"  # type: ignore[assignment]
@@ -41,7 +41,10 @@ FAMILIES = {
 }  # fmt: skip
 Module = type(sys)
 loaded = sys.modules
-waiting: dict[str, tuple[str, bytes]] = {}  # name -> (path, marshalled code)
+waiting: dict[str, tuple[str, bytes]] = {}
+index: dict[
+    str, tuple[int, int, str, bool, int, int]
+] = {}  # read when it is needed  # name -> (path, marshalled code)
 
 
 def read(place: tuple[Any, ...]) -> bytes:
@@ -110,7 +113,9 @@ class InFile:
     @staticmethod
     def find_spec(name: str, _path: object = None, _target: object = None) -> ModuleSpec | None:
         """Find a module. See importlib.abc.MetaPathFinder."""
-        found = MODULES.get(name)
+        if not index:
+            index.update(loads(read(INDEX)))
+        found = index.get(name)
         if found is None or not is_current(found[2], found[4], found[5]):
             return None
         return spec_of(name, InFile, found[2], found[3])
@@ -122,7 +127,7 @@ class InFile:
     @staticmethod
     def exec_module(module: ModuleType) -> None:
         """Run a module's code."""
-        found = MODULES[module.__name__]
+        found = index[module.__name__]
         module.__file__ = found[2]
         exec(loads(read(found)), module.__dict__)
 
