@@ -219,13 +219,11 @@ def enter(visit: Visit, cgroup: int) -> FirstProcess:
     runtime_end, visitor_end = channel_pair()
     if visit.kinds & CLONE_NEWUSER:
         return enter_through_stage(visit, cgroup, runtime_end, visitor_end)
+    home = -1
     if visit.kinds & CLONE_NEWPID:
         home = posix.open("/proc/self/ns/pid", posix.O_RDONLY | posix.O_CLOEXEC)
         setns(visit.target, CLONE_NEWPID)
-        pid, pidfd = clone3(0, SIGCHLD, cgroup)
-    else:
-        home = -1
-        pid, pidfd = clone3(0, SIGCHLD, cgroup)
+    pid, pidfd = clone3(0, SIGCHLD, cgroup)
     if pid == 0:
         visit.kinds &= ~CLONE_NEWPID
         be_visitor(visit, runtime_end, visitor_end)

@@ -215,8 +215,6 @@ def prepare(container: Container, plan: InitPlan, console: int, waits_for_start:
         from minicontainer.runtime.idmap import copy_sources
 
         handover.rootfs_fd = copy_sources(plan, "" if plan.systemd_cgroup else handover.cgroup_source)
-    if plan.hooks:
-        import minicontainer.runtime.hooks  # noqa: F401 - inside the container nothing can be imported
     if waits_for_start:
         handover.start_fd = make_fifo(f"{container.path}/start")
         handover.result_fd = make_fifo(f"{container.path}/result")
