@@ -6,7 +6,7 @@ PEERS ?= .peers
 KEEP := MINICONTAINER_RUNTIME,MINICONTAINER_PEERS,MINICONTAINER_TEST_STRICT,CI
 OUTSIDE := PYTHONDONTWRITEBYTECODE=1 HYPOTHESIS_STORAGE_DIRECTORY=/run/minicontainer-hypothesis
 AS_ROOT := $(if $(filter-out 0,$(shell id -u)),sudo --preserve-env=$(KEEP) env $(OUTSIDE))
-PYTEST := $(AS_ROOT) $(PYTHON) -m pytest -rs --no-fold-skipped $(if $(AS_ROOT),-p no:cacheprovider)
+PYTEST := $(AS_ROOT) $(PYTHON) -m pytest -rsfE --no-fold-skipped $(if $(AS_ROOT),-p no:cacheprovider)
 
 .PHONY: help demo test pure lint format peers bench soak clean
 
