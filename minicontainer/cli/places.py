@@ -102,9 +102,13 @@ class Bundle:
         write(f"{self.path}/config.json", text)
 
     def remove(self) -> None:
-        """Take the bundle away."""
-        remove_bundle(self.path)
-        posix.close(self.lock)
+        """Take the bundle away, while nobody looks through the bundles."""
+        everything = open_locked(f"{home()}/bundles", fcntl.LOCK_EX)
+        try:
+            remove_bundle(self.path)
+        finally:
+            posix.close(self.lock)
+            posix.close(everything)
 
 
 def open_locked(path: str, operation: int) -> int:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -206,11 +206,12 @@ def test_explain_tells_a_story_that_was_recorded_before(tmp_path: Path) -> None:
     assert mini("explain", str(story)).stderr.startswith("minicontainer: line 1: not an event")
 
 
-def test_eight_at_once_do_not_disturb_each_other() -> None:
+def test_eight_at_once_do_not_disturb_each_other(rounds: Callable[[int, int], int]) -> None:
     commands = [[COMMAND, "run", "busybox", "echo", str(number)] for number in range(8)]
-    processes = [subprocess.Popen(command, text=True, stdout=subprocess.PIPE) for command in commands]
-    said = [process.communicate(timeout=TIMEOUT)[0] for process in processes]
-    assert said == [f"{number}\n" for number in range(8)]
+    for _ in range(rounds(5, 100)):
+        processes = [subprocess.Popen(command, text=True, stdout=subprocess.PIPE) for command in commands]
+        said = [process.communicate(timeout=TIMEOUT)[0] for process in processes]
+        assert said == [f"{number}\n" for number in range(8)]
 
 
 def test_another_user_is_told_that_root_is_needed() -> None:
