@@ -1,4 +1,4 @@
-"""Help, completion and mistakes: the table of options as click commands.
+"""Help, completion, mistakes and the cold commands: the tables of options as click commands.
 
 Loaded only when the quick parser gave up. click reads the line again, and either prints help, completes a
 word, says what is wrong, or (should the two parsers ever differ) does what was asked.
@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from minicontainer.cli import options
+from minicontainer.cli import cold_commands, options
 from minicontainer.errors import Error
 
 PROGRAM = "minicontainer"
@@ -51,7 +51,7 @@ def build() -> click.Group:
         epilog=EPILOG,
     )
     top.params.append(version_option())
-    for name, command in options.COMMANDS.items():
+    for name, command in {**options.COMMANDS, **cold_commands.COMMANDS}.items():
         *groups, last = name.split()
         parent = top
         for word in groups:
@@ -82,7 +82,7 @@ def version_option() -> click.Option:
     )
 
 
-GROUPS = {"system": "Look after what minicontainer keeps on this machine."}
+GROUPS = {"system": "Look after what minicontainer keeps on this machine.", **cold_commands.GROUPS}
 
 
 def _command(name: str, command: options.Command) -> click.Command:
