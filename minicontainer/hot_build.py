@@ -43,7 +43,7 @@ LATER = (
     f"{LINUX}.terminals", "minicontainer.oci.check",
 )  # fmt: skip
 ENTERING = ("create", "exec", "minicontainer run")  # the families that need these
-EXTENSIONS = ("_ctypes", "_json")  # what a distribution keeps in files of their own
+EXTENSIONS = ("_ctypes", "_json")  # what a distribution keeps in files of their own, if it is not built in
 BUILDERS = ("minicontainer.hot_build", "minicontainer.hot_start")  # the file is as old as these, too
 Source = tuple[str, int, int]  # path, time of change in ns, size
 
@@ -107,7 +107,8 @@ def add(parts: list[bytes], part: bytes) -> tuple[int, int]:
 def starter(groups: object, index: tuple[int, int], length: int) -> bytes:
     """Compile hot_start.py with the index of what follows it."""
     code = compile_source(f"{launch.PACKAGE}/hot_start.py")
-    extensions = {name: __import__(name).__file__ for name in EXTENSIONS}
+    files = {name: getattr(__import__(name), "__file__", None) for name in EXTENSIONS}
+    extensions = {name: file for name, file in files.items() if file}
     values = {"@groups@": groups, "@index@": index, "@length@": length, "@extensions@": extensions}
     constants = tuple(
         values.get(value, value) if isinstance(value, str) else value for value in code.co_consts
