@@ -44,6 +44,13 @@ def test_the_first_command_writes_the_file_and_the_next_one_uses_it(copy: Packag
     assert copy.hot.stat().st_ino == written.st_ino
 
 
+def test_an_extension_that_is_built_in_has_no_file_to_be_found(copy: PackageCopy) -> None:
+    copy.change("hot_build.py", '("_ctypes", "_json")', '("_ctypes", "_json", "posix", "errno")')
+    for _ in range(2):
+        assert copy.say("--version").startswith("minicontainer-runtime version ")
+        assert copy.hot.exists()
+
+
 def test_a_changed_source_is_noticed_at_once(copy: PackageCopy) -> None:
     copy.say("--version")
     copy.change("__init__.py", '__version__ = "', '__version__ = "7.')
