@@ -79,15 +79,16 @@ def compiled() -> bytes:
     lane = Lane()
     orders = {family: lane.closure(roots) for family, roots in GROUPS.items()}
     parts: list[bytes] = []
-    groups: dict[str, tuple[int, int]] = {}
+    groups: dict[str, tuple[int, int, int, int]] = {}
     modules: dict[str, tuple[int, int, str, bool, int, int]] = {}
     later = lane.closure(LATER)
     for family, order in orders.items():
         rest = [name for name in later if name not in order] if family in ENTERING else []
         sources = [lane.source(name) for name in (*order, *rest, *BUILDERS)]
         now = [(name, lane.path(name), lane.is_package(name), lane.code(name)) for name in order]
-        then = [(name, lane.path(name), marshal.dumps(lane.code(name))) for name in rest]
-        groups[family] = add(parts, marshal.dumps((sources, now, then)))
+        block: list[bytes] = []
+        then = [(name, lane.path(name), *add(block, marshal.dumps(lane.code(name)))) for name in rest]
+        groups[family] = (*add(parts, marshal.dumps((sources, now, then))), *add(parts, b"".join(block)))
     for name in sorted(lane.codes):
         path, changed, size = lane.source(name)
         place = add(parts, marshal.dumps(lane.code(name)))

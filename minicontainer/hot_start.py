@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from types import CodeType, ModuleType
     from typing import Any
 
+    Buffer = bytes | memoryview
+
 gc.disable()  # a command lives for milliseconds
 
 # family of commands -> (offset, length) of three marshalled lists: the sources, each (path, time of change in
 # ns, size); the modules to make now, each (name, path, is it a package, code); those that may be wanted, each
-# (name, path, marshalled code)
-GROUPS: dict[str, tuple[int, int]] = "@groups@"  # type: ignore[assignment]
+# (name, path, where its code is in a block, and how long); and then (offset, length) of that block
+GROUPS: dict[str, tuple[int, int, int, int]] = "@groups@"  # type: ignore[assignment]
 # (offset, length) of the marshalled index: name -> (offset, length, path, is it a package, time, size)
 INDEX: tuple[int, int] = "@index@"  # type: ignore[assignment]
 LENGTH: int = "@length@"  # type: ignore[assignment]
@@ -41,14 +43,18 @@ FAMILIES = {
 }  # fmt: skip
 Module = type(sys)
 loaded = sys.modules
-waiting: dict[str, tuple[str, bytes]] = {}
-index: dict[
-    str, tuple[int, int, str, bool, int, int]
-] = {}  # read when it is needed  # name -> (path, marshalled code)
+waiting: dict[str, tuple[str, Buffer]] = {}  # name -> (path, marshalled code)
+index: dict[str, tuple[int, int, str, bool, int, int]] = {}  # read when it is needed
+# The module of bare_python.c, where we were started by that.
+bare: Any = __import__("_bare") if "_bare" in sys.builtin_module_names else None
 
 
-def read(place: tuple[Any, ...]) -> bytes:
-    """Read one part of this file."""
+def read(place: tuple[Any, ...]) -> Buffer:
+    """Read one part of this file; bare_python.c has mapped it into memory."""
+    if bare:
+        start = len(bare.program) - LENGTH + place[0]
+        part: memoryview = bare.program[start : start + place[1]]
+        return part
     fd = posix.open(__file__, posix.O_RDONLY | posix.O_CLOEXEC)
     try:
         return posix.pread(fd, place[1], posix.fstat(fd).st_size - LENGTH + place[0])
@@ -107,6 +113,15 @@ class InMemory:
         exec(loads(code), module.__dict__)
 
 
+class Rest:
+    """Stands where Python's own finders will be, and makes them when all others have found nothing."""
+
+    @staticmethod
+    def find_spec(_name: str, _path: object = None, _target: object = None) -> None:
+        """Finish the start of the interpreter: the finders that it appends are asked next."""
+        bare.finish()
+
+
 class InFile:
     """Finds and loads single modules in this file; all others are looked for as usual."""
 
@@ -154,19 +169,23 @@ def make_extension(name: str, path: str) -> None:
 
 def start(words: list[str]) -> None:
     """Make the group's modules and start the command."""
-    sources, now, later = loads(read(GROUPS[family(words)]))
+    group = GROUPS[family(words)]
+    sources, now, later = loads(read(group))
     for source in sources:
         if not is_current(*source):
             package = __file__.rpartition("/")[0].rpartition("/")[0]
-            ours = sys.orig_argv[: -len(sys.argv)]
-            posix.execv(sys.executable, [*ours, f"{package}/launch.py", *words])
+            flags = sys.orig_argv[1 : -len(sys.argv)]
+            posix.execv(sys.executable, [sys.executable, *flags, f"{package}/launch.py", *words])
     for extension in EXTENSIONS.items():
         make_extension(*extension)
     for module in now:
         make(*module)
-    for name, path, code in later:
-        waiting[name] = (path, code)
+    block = read(group[2:])
+    for name, path, begin, length in later:
+        waiting[name] = (path, block[begin : begin + length])
     sys.meta_path[:0] = [InMemory, InFile]
+    if bare:
+        sys.meta_path.append(Rest)
     loaded["minicontainer.launch"].main(words)
 
 

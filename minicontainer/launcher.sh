@@ -14,8 +14,10 @@ esac
 mini_libraries=@libraries@
 mini_package=@package@
 
-# The interpreter as a container may see it: through a read-only overlay once there is one (docs/decisions/0002).
-mini_python=@python@
+# The interpreter: our own, quicker one where it could be compiled (docs/decisions/0008), and as a container may see it,
+# through a read-only overlay, once there is one (docs/decisions/0002).
+mini_python=$mini_here/minicontainer-python
+[ -x "$mini_python" ] || mini_python=@python@
 if [ -x "/run/minicontainer-runtime/interpreter$mini_python" ]; then
     mini_python=/run/minicontainer-runtime/interpreter$mini_python
 elif [ ! -x "$mini_python" ]; then

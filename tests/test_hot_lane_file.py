@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from minicontainer import hot_build
+from tests.bare_python import QUICK
 from tests.call_graph import at_import, is_ours
-from tests.package_copy import FILE, PackageCopy, package_copy
+from tests.package_copy import FILE, PYTHON, PackageCopy, package_copy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,10 +30,10 @@ ALLOWED = {
 ONLY_TELLS = ("explain", "linux.words", "linux.spelling", "linux.flags", "linux.causes", "launch_cold")
 
 
-@pytest.fixture
-def copy() -> Iterator[PackageCopy]:
-    """Give a copy that every user may read."""
-    with package_copy() as made:
+@pytest.fixture(params=[PYTHON, pytest.param(QUICK, marks=pytest.mark.requires("minicontainer-python"))])
+def copy(request: pytest.FixtureRequest) -> Iterator[PackageCopy]:
+    """Give a copy that every user may read, for each of the two interpreters."""
+    with package_copy(request.param) as made:
         yield made
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import py_compile
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -41,6 +42,7 @@ def venv(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Lay out an installation, in a place with a blank in its name; its program tells what it was given."""
     place = tmp_path_factory.mktemp("a venv")
     build(place / "bin")
+    (place / "bin" / "minicontainer-python").unlink(missing_ok=True)  # test_bare_python.py
     beside = os.path.relpath(sysconfig.get_path("purelib"), sysconfig.get_path("scripts"))
     package = (place / "bin" / beside / "minicontainer").resolve()
     package.mkdir(parents=True)
@@ -111,6 +113,16 @@ def test_a_vanished_interpreter_is_said_in_one_line(venv: Path, tmp_path: Path) 
     assert done.stderr == (
         "minicontainer-runtime: the interpreter /gone/python3 is gone: install minicontainer again\n"
     )
+
+
+def test_the_interpreter_of_our_own_is_preferred(venv: Path, tmp_path: Path) -> None:
+    shutil.copytree(venv / "bin", tmp_path / "bin")
+    quick = tmp_path / "bin" / "minicontainer-python"
+    quick.write_text('#!/bin/sh\necho "$0" "$@"')
+    quick.chmod(0o755)
+    done = subprocess.run([tmp_path / "bin" / "mini", "ps"], check=True, capture_output=True, text=True)
+    assert done.stdout.startswith(f"{quick} -I -S -X utf8 -X no_debug_ranges ")
+    assert done.stdout.endswith(" ps\n")
 
 
 @pytest.mark.requires("tool:strace")

@@ -28,7 +28,7 @@ mv {PYTHON}.new {PYTHON}
 enter
 stat -c %Y.%s {PYTHON} {SHOWN}
 touch {SHOWN} 2>&1 || echo "still read-only"
-grep -c " {SHOWN.removesuffix(str(PYTHON))}" /proc/self/mountinfo
+grep -c " {SHOWN.removesuffix(str(PYTHON))}{PREFIX} " /proc/self/mountinfo
 """
 
 

@@ -1,0 +1,183 @@
+/* A Python that starts in half the time, because it makes only what the hot lane needs.
+
+   CPython starts in two phases (PEP 587, "Multi-Phase Initialization"). The first makes the types, `builtins`, `sys`
+   and the import of built-in modules; the second finds Python's own library, loads codecs from it and opens sys.stdout.
+   The hot lane's file brings its modules along, so the first phase is enough until something is asked for that the
+   file has not got: then hot_start.py calls _bare.finish(), and from there on this is Python like any other.
+
+   It is called as launcher.sh calls Python, and becomes the real one whenever it is not sure to be as good: for a program
+   that is not the hot lane's file, and when the Python that it was built from has been replaced, as by a security update.
+
+   See docs/decisions/0008; setup.py, which compiles this and tries it out. */
+
+#include <Python.h>
+#include <fcntl.h>
+#include <marshal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* setup.py says of the Python that this was built from: PYTHON, its path; PYTHON_SIZE and PYTHON_TIME, of that file, the
+   time in seconds; and MAGIC, the first four bytes of its .pyc files. */
+#define PROTECTED_PYTHON "/run/minicontainer-runtime/interpreter" PYTHON /* runtime/interpreter.py */
+enum { WORDS_BEFORE_PROGRAM = 7 }; /* minicontainer-python -I -S -X utf8 -X no_debug_ranges PROGRAM ... */
+enum { HEADER = 16, FAILURE = 70 }; /* of a .pyc; sysexits(3) EX_SOFTWARE */
+
+static pid_t starter;
+static const char *program; /* the hot lane's file, mapped into memory */
+static size_t program_size;
+
+/* ---- Python's own functions that no header declares ----------------------------------------------------------------- */
+
+int _PySignal_Init(int install_signal_handlers); /* of the second phase, but needed at once: SIGINT must clean up */
+
+/* The first phase readies the strings of all modules that Python has built in as bytecode, which costs as much as the
+   rest of it: 150 pages are written to. Nobody imports these modules before the second phase, so it is done there. The
+   linker is told to call the function of this name instead (--wrap). */
+int __real__Py_Deepfreeze_Init(void);
+int __wrap__Py_Deepfreeze_Init(void);
+
+int __wrap__Py_Deepfreeze_Init(void) { return 0; }
+
+/* ---- memory ----------------------------------------------------------------------------------------------------------- */
+
+/* Python asks for its memory a megabyte at a time and writes to all of it. In two huge pages (where the machine has them)
+   that is two faults, not a thousand. */
+static const size_t huge_page = 2 << 20, region_size = 4 << 20;
+static char *region, *region_end;
+
+static void *give_arena(void *context, size_t size) {
+    (void)context;
+    if (size <= (size_t)(region_end - region)) {
+        region += size;
+        return region - size;
+    }
+    void *arena = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return arena == MAP_FAILED ? NULL : arena;
+}
+
+static void take_arena(void *context, void *arena, size_t size) {
+    (void)context;
+    munmap(arena, size);
+}
+
+static void use_huge_pages(void) {
+    char *place = mmap(NULL, region_size + huge_page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (place == MAP_FAILED)
+        return;
+    region = (char *)(((size_t)place + huge_page - 1) & ~(huge_page - 1));
+    region_end = region + region_size;
+    madvise(region, region_size, MADV_HUGEPAGE);
+    PyObject_SetArenaAllocator(&(PyObjectArenaAllocator){NULL, give_arena, take_arena});
+}
+
+/* ---- the module _bare --------------------------------------------------------------------------------------------------- */
+
+static PyObject *finish(PyObject *self, PyObject *none) {
+    static int finished;
+    (void)self, (void)none;
+    if (finished)
+        Py_RETURN_NONE;
+    if (getpid() != starter) { /* Python's library might be the container's */
+        PyErr_SetString(PyExc_RuntimeError, "a process on its way into a container has no more than it started with");
+        return NULL;
+    }
+    finished = 1;
+    PyStatus status = __real__Py_Deepfreeze_Init() < 0 ? PyStatus_NoMemory() : _Py_InitializeMain();
+    if (PyStatus_Exception(status))
+        Py_ExitStatusException(status);
+    Py_RETURN_NONE;
+}
+
+static PyMethodDef functions[] = {
+    {"finish", finish, METH_NOARGS, "Start the rest of Python, unless that has been done."},
+    {NULL, NULL, 0, NULL},
+};
+static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, .m_name = "_bare", .m_size = -1, .m_methods = functions};
+
+static PyObject *make_module(void) {
+    PyObject *made = PyModule_Create(&module);
+    if (made)
+        PyModule_AddObject(made, "program", PyMemoryView_FromMemory((char *)program, program_size, PyBUF_READ));
+    return made;
+}
+
+/* ---- the start ------------------------------------------------------------------------------------------------------------ */
+
+static void become_python(char **words) {
+    execv(words[0] = PROTECTED_PYTHON, words);
+    execv(words[0] = PYTHON, words);
+    fprintf(stderr, "minicontainer: the interpreter " PYTHON " is gone: install minicontainer again\n");
+    exit(1);
+}
+
+static int is_as_good_as_python(void) {
+    struct stat python;
+    return !stat(PYTHON, &python) && python.st_size == PYTHON_SIZE && python.st_mtim.tv_sec == PYTHON_TIME;
+}
+
+static int read_program(const char *path) {
+    struct stat status;
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    if (file < 0 || fstat(file, &status) || status.st_size < HEADER)
+        return 0;
+    program_size = status.st_size;
+    program = mmap(NULL, program_size, PROT_READ, MAP_PRIVATE, file, 0);
+    close(file);
+    return program != MAP_FAILED && !memcmp(program, MAGIC, sizeof MAGIC - 1);
+}
+
+static void demand(PyStatus status) {
+    if (PyStatus_Exception(status))
+        Py_ExitStatusException(status);
+}
+
+static void start_python(int count, char **words) {
+    PyPreConfig before;
+    PyPreConfig_InitIsolatedConfig(&before);
+    before.utf8_mode = 1;
+    demand(Py_PreInitialize(&before));
+    use_huge_pages();
+    PyImport_AppendInittab("_bare", make_module);
+    PyConfig config;
+    PyConfig_InitIsolatedConfig(&config);
+    config.site_import = config.code_debug_ranges = 0;
+    config._init_main = 0; /* no second phase */
+    demand(PyConfig_SetBytesString(&config, &config.executable, PYTHON));
+    demand(PyConfig_SetBytesArgv(&config, count, words));
+    config.orig_argv = config.argv; /* the first phase has both of them copied */
+    config.argv.items += WORDS_BEFORE_PROGRAM;
+    config.argv.length -= WORDS_BEFORE_PROGRAM;
+    demand(Py_InitializeFromConfig(&config));
+    if (_PySignal_Init(1) < 0)
+        demand(PyStatus_Error("no signals"));
+}
+
+/* What of `sys` and `__main__` the second phase would make, and hot_start.py reads. */
+static PyObject *names_of_program(int count, char **words) {
+    PyObject *all = PyList_New(0), *name = PyUnicode_DecodeFSDefault(words[WORDS_BEFORE_PROGRAM]);
+    for (int i = 0; i < count; i++)
+        PyList_Append(all, PyUnicode_DecodeFSDefault(words[i]));
+    PySys_SetObject("orig_argv", all);
+    PySys_SetObject("argv", PyList_GetSlice(all, WORDS_BEFORE_PROGRAM, count));
+    PySys_SetObject("executable", PyUnicode_DecodeFSDefault(PYTHON));
+    PyObject *names = PyModule_GetDict(PyImport_AddModule("__main__"));
+    PyDict_SetItemString(names, "__builtins__", PyEval_GetBuiltins());
+    PyDict_SetItemString(names, "__file__", name);
+    return names;
+}
+
+int main(int count, char **words) {
+    starter = getpid();
+    if (count <= WORDS_BEFORE_PROGRAM || !is_as_good_as_python() || !read_program(words[WORDS_BEFORE_PROGRAM]))
+        become_python(words);
+    start_python(count, words);
+    PyObject *names = names_of_program(count, words);
+    PyObject *code = PyMarshal_ReadObjectFromString(program + HEADER, program_size - HEADER);
+    if (!code || !PyEval_EvalCode(code, names, names))
+        PyErr_Print();
+    return FAILURE; /* the program ends by itself */
+}
