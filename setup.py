@@ -1,12 +1,12 @@
-"""Write the three commands as small sh launchers instead of pip's, and compile what they start.
+"""Make the three commands as small launchers instead of pip's Python scripts, and compile what they start.
 
 pip's scripts start with the `site` module and `re`, which alone cost more than a container does. What a
 launcher must know about this installation is filled in here once, so that it has nothing to search for.
 
-Where there is a C compiler and Python's static library, `minicontainer-python` comes to lie beside them;
-where there is not, or where it does not do what Python does, the launchers start Python itself.
+With a C compiler the launchers are launcher.c, without one launcher.sh. With Python's static library as
+well, `minicontainer-python` comes to lie beside them, if it does what Python does.
 
-See docs/decisions/0001 and minicontainer/launcher.sh, the text that is filled in; docs/decisions/0008.
+See docs/decisions/0001 and 0008.
 """
 
 import importlib.util
@@ -25,7 +25,8 @@ from setuptools import Command, setup
 
 HERE = Path(__file__).resolve().parent
 LAUNCHER = "minicontainer/launcher.sh"
-INTERPRETER, QUICK = "minicontainer/bare_python.c", "minicontainer-python"
+SOURCES = [LAUNCHER, "minicontainer/launcher.c", "minicontainer/bare_python.c"]
+QUICK = "minicontainer-python"
 COMMANDS = {
     "minicontainer": "minicontainer",
     "mini": "minicontainer",
@@ -33,29 +34,8 @@ COMMANDS = {
 }
 
 
-def launcher(command: str, program: str, *, editable: bool) -> str:
-    """Return the text of one launcher; in an editable installation the package is the checkout itself."""
-    site_packages = sysconfig.get_path("purelib")
-    beside = f'"$mini_here/{os.path.relpath(site_packages, sysconfig.get_path("scripts"))}"'
-    words = {
-        "command": command,
-        "program": program,
-        "python": shlex.quote(os.path.realpath(sys.executable)),
-        "cache_tag": sys.implementation.cache_tag,
-        "libraries": beside,
-        "package": '"$mini_libraries/minicontainer"',
-    }
-    if editable:
-        words |= {
-            "libraries": shlex.quote(site_packages),
-            "package": shlex.quote(str(HERE / "minicontainer")),
-        }
-    text = (HERE / LAUNCHER).read_text()
-    for word, value in words.items():
-        text = text.replace(f"@{word}@", value)
-    return text
-
-
+ALONE = ["-O1", "-static", "-nostdlib", "-ffreestanding", "-fno-stack-protector"]  # without libc
+PYTHON = os.path.realpath(sys.executable)
 # What minicontainer-python must be able to do: start, start the rest of Python, and be the very same Python.
 TRIAL = """
 import _bare, posix, sys
@@ -65,38 +45,65 @@ posix._exit(0)
 """
 
 
-def compile_interpreter(target: Path) -> None:
-    """Compile minicontainer-python and try it; what cannot be compiled or does not work is left out."""
-    said = ""
+def facts(command: str, *, editable: bool) -> dict[str, str]:
+    """Say what a launcher must know; in an editable installation the package is the checkout itself.
+
+    Paths that are not absolute begin where the launcher lies.
+    """
+    site_packages = sysconfig.get_path("purelib")
+    libraries = site_packages if editable else os.path.relpath(site_packages, sysconfig.get_path("scripts"))
+    return {
+        "COMMAND": command,
+        "PROGRAM": COMMANDS[command],
+        "PYTHON": PYTHON,
+        "HOT": f"hot-lane.{sys.implementation.cache_tag}.pyc",
+        "LIBRARIES": libraries,
+        "PACKAGE": str(HERE / "minicontainer") if editable else f"{libraries}/minicontainer",
+    }
+
+
+def write_launcher(target: Path, told: dict[str, str]) -> None:
+    """Compile a launcher, or write it in sh where that cannot be done."""
     try:
-        subprocess.run(compiler_command(target), check=True, capture_output=True)
+        compile_c("minicontainer/launcher.c", target, told, ALONE)
+    except (OSError, subprocess.SubprocessError):
+        text = (HERE / LAUNCHER).read_text()
+        for word, value in told.items():
+            quoted = shlex.quote(value)
+            if word in ("LIBRARIES", "PACKAGE") and not os.path.isabs(value):
+                quoted = f'"$mini_here"/{quoted}'
+            text = text.replace(f"@{word}@", quoted)
+        target.write_text(text)
+        target.chmod(0o755)
+
+
+def compile_c(source: str, target: Path, told: dict[str, str], words: list[str]) -> None:
+    """Compile a program; what it is told of this installation becomes C strings."""
+    of_python = sysconfig.get_config_vars()
+    defined = [f"-D{name}={json.dumps(value, ensure_ascii=False)}" for name, value in told.items()]
+    compiler = shlex.split(os.environ.get("CC") or of_python["CC"])
+    command = [*compiler, "-s", "-no-pie", *defined, str(HERE / source), "-o", str(target), *words]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def write_interpreter(target: Path) -> None:
+    """Compile minicontainer-python and try it; what cannot be compiled or does not work is left out."""
+    status = os.stat(PYTHON)
+    magic = int.from_bytes(importlib.util.MAGIC_NUMBER, "little")
+    numbers = {"PYTHON_SIZE": status.st_size, "PYTHON_TIME": int(status.st_mtime), "MAGIC": magic}
+    of_python = sysconfig.get_config_vars()
+    library = os.path.join(of_python["LIBPL"], of_python["LIBRARY"])
+    flags = " ".join(of_python[name] for name in ("LINKFORSHARED", "MODLIBS", "LIBS", "SYSLIBS"))
+    words = [f"-D{name}={value}" for name, value in numbers.items()]
+    words += ["-O2", "-I", sysconfig.get_path("include"), "-Wl,--wrap=_Py_Deepfreeze_Init", library]
+    try:
+        compile_c("minicontainer/bare_python.c", target, {"PYTHON": PYTHON}, words + shlex.split(flags))
         said = trial_of(target)
     except (OSError, subprocess.SubprocessError) as problem:
         said = f"{problem} {getattr(problem, 'stderr', b'')!r}"
     if said != sys.version:
         target.unlink(missing_ok=True)
         sys.stderr.write(f"{QUICK} is left out: {said}\n")
-
-
-def compiler_command(target: Path) -> list[str]:
-    """Say how to compile it, with what it must know of the Python that it is linked from."""
-    python = os.path.realpath(sys.executable)
-    status = os.stat(python)
-    facts = {
-        "PYTHON": json.dumps(python),
-        "PYTHON_SIZE": status.st_size,
-        "PYTHON_TIME": int(status.st_mtime),
-        "MAGIC": '"' + "".join(f"\\x{byte:02x}" for byte in importlib.util.MAGIC_NUMBER) + '"',
-    }
-    of_python = sysconfig.get_config_vars()
-    return [
-        *shlex.split(os.environ.get("CC") or of_python["CC"]),
-        *(f"-D{name}={value}" for name, value in facts.items()),
-        *("-O2", "-s", "-no-pie", "-I", sysconfig.get_path("include"), str(HERE / INTERPRETER)),
-        *("-o", str(target), "-Wl,--wrap=_Py_Deepfreeze_Init", *shlex.split(of_python["LINKFORSHARED"])),
-        os.path.join(of_python["LIBPL"], of_python["LIBRARY"]),
-        *shlex.split(f"{of_python['MODLIBS']} {of_python['LIBS']} {of_python['SYSLIBS']}"),
-    ]
 
 
 def trial_of(interpreter: Path) -> str:
@@ -121,7 +128,7 @@ class BuildLaunchers(Command):
         self.set_undefined_options("build", ("build_scripts", "build_dir"))
 
     def get_source_files(self) -> list[str]:
-        return [LAUNCHER, INTERPRETER]
+        return SOURCES
 
     def get_outputs(self) -> list[str]:
         made = [os.path.join(self.build_dir, name) for name in (*COMMANDS, QUICK)]
@@ -130,11 +137,9 @@ class BuildLaunchers(Command):
     def run(self) -> None:
         directory = Path(self.build_dir)
         directory.mkdir(parents=True, exist_ok=True)
-        for command, program in COMMANDS.items():
-            file = directory / command
-            file.write_text(launcher(command, program, editable=self.editable_mode))
-            file.chmod(0o755)
-        compile_interpreter(directory / QUICK)
+        for command in COMMANDS:
+            write_launcher(directory / command, facts(command, editable=self.editable_mode))
+        write_interpreter(directory / QUICK)
 
 
 setup(

@@ -15,13 +15,12 @@
 #include <marshal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 /* setup.py says of the Python that this was built from: PYTHON, its path; PYTHON_SIZE and PYTHON_TIME, of that file, the
-   time in seconds; and MAGIC, the first four bytes of its .pyc files. */
+   time in seconds; and MAGIC, the number with which its .pyc files begin. */
 #define PROTECTED_PYTHON "/run/minicontainer-runtime/interpreter" PYTHON /* runtime/interpreter.py */
 enum { WORDS_BEFORE_PROGRAM = 7 }; /* minicontainer-python -I -S -X utf8 -X no_debug_ranges PROGRAM ... */
 enum { HEADER = 16, FAILURE = 70 }; /* of a .pyc; sysexits(3) EX_SOFTWARE */
@@ -127,7 +126,7 @@ static int read_program(const char *path) {
     program_size = status.st_size;
     program = mmap(NULL, program_size, PROT_READ, MAP_PRIVATE, file, 0);
     close(file);
-    return program != MAP_FAILED && !memcmp(program, MAGIC, sizeof MAGIC - 1);
+    return program != MAP_FAILED && *(const int *)program == MAGIC;
 }
 
 static void demand(PyStatus status) {

@@ -101,8 +101,8 @@ def test_any_other_program_is_pythons() -> None:
 def test_a_python_that_was_replaced_is_started_itself(tmp_path: Path) -> None:
     """A security update must arrive: what is linked in is the old one."""
     python = Path(shutil.copy(PYTHON, tmp_path / "python3"))
-    code = f"import setup, sys; sys.executable = {str(python)!r}; "
-    code += "setup.compile_interpreter(setup.Path(sys.argv[1]))"
+    code = f"import setup, sys; setup.PYTHON = {str(python)!r}; "
+    code += "setup.write_interpreter(setup.Path(sys.argv[1]))"
     quick = tmp_path / "minicontainer-python"
     stub = "import setuptools; setuptools.setup = lambda **_: None; "
     subprocess.run([sys.executable, "-c", stub + code, quick], cwd=CHECKOUT, check=True, timeout=60)
