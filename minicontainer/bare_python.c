@@ -43,9 +43,9 @@ int __wrap__Py_Deepfreeze_Init(void) { return 0; }
 
 /* ---- memory ----------------------------------------------------------------------------------------------------------- */
 
-/* Python asks for its memory a megabyte at a time and writes to all of it. In two huge pages (where the machine has them)
-   that is two faults, not a thousand. */
-static const size_t huge_page = 2 << 20, region_size = 4 << 20;
+/* Python asks for its memory a megabyte at a time. The first two, in one huge page where the machine has them, take one
+   page fault in place of five hundred. */
+static const size_t huge_page = 2 << 20;
 static char *region, *region_end;
 
 static void *give_arena(void *context, size_t size) {
@@ -63,13 +63,13 @@ static void take_arena(void *context, void *arena, size_t size) {
     munmap(arena, size);
 }
 
-static void use_huge_pages(void) {
-    char *place = mmap(NULL, region_size + huge_page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+static void use_huge_page(void) {
+    char *place = mmap(NULL, 2 * huge_page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (place == MAP_FAILED)
         return;
     region = (char *)(((size_t)place + huge_page - 1) & ~(huge_page - 1));
-    region_end = region + region_size;
-    madvise(region, region_size, MADV_HUGEPAGE);
+    region_end = region + huge_page;
+    madvise(region, huge_page, MADV_HUGEPAGE);
     PyObject_SetArenaAllocator(&(PyObjectArenaAllocator){NULL, give_arena, take_arena});
 }
 
@@ -139,7 +139,7 @@ static void start_python(int count, char **words) {
     PyPreConfig_InitIsolatedConfig(&before);
     before.utf8_mode = 1;
     demand(Py_PreInitialize(&before));
-    use_huge_pages();
+    use_huge_page();
     PyImport_AppendInittab("_bare", make_module);
     PyConfig config;
     PyConfig_InitIsolatedConfig(&config);

@@ -12,10 +12,7 @@ See <Python>/Lib/importlib/_bootstrap.py; docs/decisions/0001.
 from __future__ import annotations
 
 import _imp
-import gc
-import posix
 import sys
-from marshal import loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,8 +22,6 @@ if TYPE_CHECKING:
 
     Buffer = bytes | memoryview
 
-gc.disable()  # a command lives for milliseconds
-
 # family of commands -> (offset, length) of three marshalled lists: the sources, each (path, time of change in
 # ns, size); the modules to make now, each (name, path, is it a package, code); those that may be wanted, each
 # (name, path, where its code is in a block, and how long); and then (offset, length) of that block
@@ -34,8 +29,8 @@ GROUPS: dict[str, tuple[int, int, int, int]] = "@groups@"  # type: ignore[assign
 # (offset, length) of the marshalled index: name -> (offset, length, path, is it a package, time, size)
 INDEX: tuple[int, int] = "@index@"  # type: ignore[assignment]
 LENGTH: int = "@length@"  # type: ignore[assignment]
-# name -> path of an extension module: known, it need not be looked for
-EXTENSIONS: dict[str, str] = "@extensions@"  # type: ignore[assignment]
+# name -> path of a module of Python's own, "" for one that is built in: known, it need not be looked for
+OF_PYTHON: dict[str, str] = "@of_python@"  # type: ignore[assignment]
 
 FAMILIES = {
     "create": "create", "run": "create", "start": "start", "exec": "exec", "kill": "stop", "delete": "stop",
@@ -43,6 +38,31 @@ FAMILIES = {
 }  # fmt: skip
 Module = type(sys)
 loaded = sys.modules
+
+
+def make_of_python(name: str, path: str) -> None:
+    """Make a module of Python's own; one that has gone is looked for as usual, by whoever imports it."""
+    spec = loaded["_frozen_importlib"].ModuleSpec(name, None, origin=path)
+    if not path:
+        loaded[name] = _imp.create_builtin(spec)
+        _imp.exec_builtin(loaded[name])
+        return
+    try:
+        loaded[name] = _imp.create_dynamic(spec)
+    except ImportError:
+        return
+    _imp.exec_dynamic(loaded[name])
+
+
+for name, path in OF_PYTHON.items():
+    if name not in loaded:
+        make_of_python(name, path)
+
+import gc  # noqa: E402
+import posix  # noqa: E402
+from marshal import loads  # noqa: E402
+
+gc.disable()  # a command lives for milliseconds
 waiting: dict[str, tuple[str, Buffer]] = {}  # name -> (path, marshalled code)
 index: dict[str, tuple[int, int, str, bool, int, int]] = {}  # read when it is needed
 # The module of bare_python.c, where we were started by that.
@@ -157,16 +177,6 @@ def family(words: list[str]) -> str:
     return "stop"
 
 
-def make_extension(name: str, path: str) -> None:
-    """Load an extension module where it was found before; one that has gone is looked for as usual."""
-    try:
-        module = _imp.create_dynamic(loaded["_frozen_importlib"].ModuleSpec(name, None, origin=path))
-    except ImportError:
-        return
-    _imp.exec_dynamic(module)
-    loaded[name] = module
-
-
 def start(words: list[str]) -> None:
     """Make the group's modules and start the command."""
     group = GROUPS[family(words)]
@@ -176,8 +186,6 @@ def start(words: list[str]) -> None:
             package = __file__.rpartition("/")[0].rpartition("/")[0]
             flags = sys.orig_argv[1 : -len(sys.argv)]
             posix.execv(sys.executable, [sys.executable, *flags, f"{package}/launch.py", *words])
-    for extension in EXTENSIONS.items():
-        make_extension(*extension)
     for module in now:
         make(*module)
     block = read(group[2:])
