@@ -15,13 +15,14 @@
 #include <marshal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 /* setup.py says of the Python that this was built from: PYTHON, its path; PYTHON_SIZE and PYTHON_TIME, of that file, the
    time in seconds; and MAGIC, the number with which its .pyc files begin. */
-#define PROTECTED_PYTHON "/run/minicontainer-runtime/interpreter" PYTHON /* runtime/interpreter.py */
+#define VIEW "/run/minicontainer-runtime/interpreter" /* where the read-only views of interpreters are: docs/decisions/0002 */
 enum { WORDS_BEFORE_PROGRAM = 7 }; /* minicontainer-python -I -S -X utf8 -X no_debug_ranges PROGRAM ... */
 enum { HEADER = 16, FAILURE = 70 }; /* of a .pyc; sysexits(3) EX_SOFTWARE */
 
@@ -91,7 +92,51 @@ static PyObject *finish(PyObject *self, PyObject *none) {
     Py_RETURN_NONE;
 }
 
+/* syscall(number, ...): syscall(2) with integers, None and what has a buffer; see linux/kernel.py. */
+
+enum { MOST_WORDS = 7 };
+static int error_of_last_call;
+
+static PyObject *call_kernel(PyObject *self, PyObject *const *arguments, Py_ssize_t count) {
+    long words[MOST_WORDS] = {0}, result = -1;
+    Py_buffer views[MOST_WORDS];
+    int held = 0;
+    (void)self;
+    for (int i = 0; i < count && i < MOST_WORDS; i++) {
+        if (PyLong_Check(arguments[i]))
+            words[i] = (long)PyLong_AsUnsignedLongMask(arguments[i]);
+        else if (arguments[i] != Py_None && !PyObject_GetBuffer(arguments[i], &views[held], PyBUF_SIMPLE))
+            words[i] = (long)views[held++].buf;
+    }
+    if (!PyErr_Occurred()) {
+        Py_BEGIN_ALLOW_THREADS
+        result = syscall(words[0], words[1], words[2], words[3], words[4], words[5], words[6]);
+        error_of_last_call = errno;
+        Py_END_ALLOW_THREADS
+    }
+    while (held)
+        PyBuffer_Release(&views[--held]);
+    return PyErr_Occurred() ? NULL : PyLong_FromLong(result);
+}
+
+static PyObject *last_error(PyObject *self, PyObject *none) {
+    (void)self, (void)none;
+    return PyLong_FromLong(error_of_last_call);
+}
+
+static PyObject *address(PyObject *self, PyObject *block) {
+    Py_buffer view;
+    (void)self;
+    if (PyObject_GetBuffer(block, &view, PyBUF_SIMPLE))
+        return NULL;
+    PyBuffer_Release(&view);
+    return PyLong_FromVoidPtr(view.buf);
+}
+
 static PyMethodDef functions[] = {
+    {"syscall", _PyCFunction_CAST(call_kernel), METH_FASTCALL, "Call the kernel; returns -1 if it refuses."},
+    {"last_error", last_error, METH_NOARGS, "Give the errno of the last call."},
+    {"address", address, METH_O, "Say where a block lies in memory; the caller keeps it alive."},
     {"finish", finish, METH_NOARGS, "Start the rest of Python, unless that has been done."},
     {NULL, NULL, 0, NULL},
 };
@@ -99,18 +144,32 @@ static struct PyModuleDef module = {PyModuleDef_HEAD_INIT, .m_name = "_bare", .m
 
 static PyObject *make_module(void) {
     PyObject *made = PyModule_Create(&module);
-    if (made)
-        PyModule_AddObject(made, "program", PyMemoryView_FromMemory((char *)program, program_size, PyBUF_READ));
+    if (!made)
+        return NULL;
+    PyModule_AddIntConstant(made, "abilities", 1); /* hot_start.py's ABILITIES; both change when this module does */
+    PyModule_AddObject(made, "program", PyMemoryView_FromMemory((char *)program, program_size, PyBUF_READ));
     return made;
 }
 
 /* ---- the start ------------------------------------------------------------------------------------------------------------ */
 
 static void become_python(char **words) {
-    execv(words[0] = PROTECTED_PYTHON, words);
+    execv(words[0] = VIEW PYTHON, words);
     execv(words[0] = PYTHON, words);
     fprintf(stderr, "minicontainer: the interpreter " PYTHON " is gone: install minicontainer again\n");
     exit(1);
+}
+
+/* Another version may have been installed since the view was made: then it is started, and makes the view anew. */
+static void become_installed(char **words) {
+    struct stat shown, installed;
+    if (strncmp(words[0], VIEW, sizeof VIEW - 1))
+        return;
+    char *real = words[0] + sizeof VIEW - 1;
+    if (stat(words[0], &shown) || stat(real, &installed))
+        return;
+    if (shown.st_size != installed.st_size || memcmp(&shown.st_mtim, &installed.st_mtim, sizeof shown.st_mtim))
+        execv(words[0] = real, words);
 }
 
 static int is_as_good_as_python(void) {
@@ -171,6 +230,7 @@ static PyObject *names_of_program(int count, char **words) {
 
 int main(int count, char **words) {
     starter = getpid();
+    become_installed(words);
     if (count <= WORDS_BEFORE_PROGRAM || !is_as_good_as_python() || !read_program(words[WORDS_BEFORE_PROGRAM]))
         become_python(words);
     start_python(count, words);

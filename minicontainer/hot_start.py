@@ -38,6 +38,9 @@ FAMILIES = {
 }  # fmt: skip
 Module = type(sys)
 loaded = sys.modules
+# The module of bare_python.c, where we were started by that; and what it must be able to do.
+bare: Any = __import__("_bare") if "_bare" in sys.builtin_module_names else None
+ABILITIES = 1
 
 
 def make_of_python(name: str, path: str) -> None:
@@ -55,7 +58,7 @@ def make_of_python(name: str, path: str) -> None:
 
 
 for name, path in OF_PYTHON.items():
-    if name not in loaded:
+    if name not in loaded and not (bare and name == "_ctypes"):
         make_of_python(name, path)
 
 import gc  # noqa: E402
@@ -65,8 +68,6 @@ from marshal import loads  # noqa: E402
 gc.disable()  # a command lives for milliseconds
 waiting: dict[str, tuple[str, Buffer]] = {}  # name -> (path, marshalled code)
 index: dict[str, tuple[int, int, str, bool, int, int]] = {}  # read when it is needed
-# The module of bare_python.c, where we were started by that.
-bare: Any = __import__("_bare") if "_bare" in sys.builtin_module_names else None
 
 
 def read(place: tuple[Any, ...]) -> Buffer:
@@ -179,12 +180,14 @@ def family(words: list[str]) -> str:
 
 def start(words: list[str]) -> None:
     """Make the group's modules and start the command."""
+    flags = sys.orig_argv[1 : -len(sys.argv)]
+    if bare and bare.abilities != ABILITIES:  # it was compiled from another checkout
+        posix.execv(sys.executable, [sys.executable, *flags, *sys.argv])
     group = GROUPS[family(words)]
     sources, now, later = loads(read(group))
     for source in sources:
         if not is_current(*source):
             package = __file__.rpartition("/")[0].rpartition("/")[0]
-            flags = sys.orig_argv[1 : -len(sys.argv)]
             posix.execv(sys.executable, [sys.executable, *flags, f"{package}/launch.py", *words])
     for module in now:
         make(*module)

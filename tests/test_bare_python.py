@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import errno
 import os
 import shutil
 import subprocess
@@ -90,6 +91,29 @@ def test_ctrl_c_is_an_exception_as_in_python() -> None:
         "import posix\ntry:\n    posix.kill(posix.getpid(), 2)\nexcept KeyboardInterrupt:\n    posix._exit(7)"
     )
     assert run_program(source, check=False).returncode == 7
+
+
+def test_its_door_to_the_kernel_takes_integers_none_and_blocks() -> None:
+    """pread64(2) into a block, by the block and by its address; then what is refused."""
+    calls = """
+import _bare
+fd = posix.open("/proc/self/comm", posix.O_RDONLY)
+block, other = bytearray(5), bytearray(5)
+read = _bare.syscall(17, fd, block, 5, 0), _bare.syscall(17, fd, _bare.address(other), 5, 0)
+named = _bare.syscall(83, b"/proc/self/fd", 0o700), _bare.last_error()
+closed = _bare.syscall(17, -1, None, 0, 0), _bare.last_error()
+wrong = []
+for argument in ("a text", 1.5):
+    try:
+        _bare.syscall(3, argument)
+    except TypeError:
+        wrong.append(argument)
+say(read, bytes(block), bytes(other), named, closed, wrong)
+"""
+    read, *blocks, named, closed, wrong = ast.literal_eval(run_program(SAY + calls).stdout.decode())
+    assert (read, blocks) == ((5, 5), [b"minic", b"minic"])
+    assert (named, closed) == ((-1, errno.EEXIST), (-1, errno.EBADF))
+    assert wrong == ["a text", 1.5]
 
 
 def test_any_other_program_is_pythons() -> None:

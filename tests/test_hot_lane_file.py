@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 NOBODY = 65534
 # What the interpreter has built in, or keeps in one small file, and that costs no millisecond.
 ALLOWED = {
-    "__future__", "posix", "sys", "errno", "_ctypes", "_json", "fcntl", "select", "_signal", "_sha256",
-    "_sha2", "marshal", "gc", "time", "_imp",
+    "__future__", "_bare", "posix", "sys", "errno", "_ctypes", "_json", "fcntl", "select", "_signal",
+    "_sha256", "_sha2", "marshal", "gc", "time", "_imp",
 }  # fmt: skip
 # What only tells: words for people, the names of flags, the causes of refused calls.
 ONLY_TELLS = ("explain", "linux.words", "linux.spelling", "linux.flags", "linux.causes", "launch_cold")
