@@ -26,7 +26,7 @@
 enum { WORDS_BEFORE_PROGRAM = 7 }; /* minicontainer-python -I -S -X utf8 -X no_debug_ranges PROGRAM ... */
 enum { HEADER = 16, FAILURE = 70 }; /* of a .pyc; sysexits(3) EX_SOFTWARE */
 
-static pid_t starter;
+static char *unforked; /* in a page of its own, that the kernel clears in every child process */
 static const char *program; /* the hot lane's file, mapped into memory */
 static size_t program_size;
 
@@ -81,7 +81,7 @@ static PyObject *finish(PyObject *self, PyObject *none) {
     (void)self, (void)none;
     if (finished)
         Py_RETURN_NONE;
-    if (getpid() != starter) { /* Python's library might be the container's */
+    if (!*unforked) { /* Python's library might be the container's */
         PyErr_SetString(PyExc_RuntimeError, "a process on its way into a container has no more than it started with");
         return NULL;
     }
@@ -133,7 +133,26 @@ static PyObject *address(PyObject *self, PyObject *block) {
     return PyLong_FromVoidPtr(view.buf);
 }
 
+/* is_current(sources): what hot_start.py asks of each source, (path, time of change in ns, size), for all of them. */
+
+static PyObject *is_current(PyObject *self, PyObject *sources) {
+    struct stat found;
+    (void)self;
+    for (Py_ssize_t i = 0; i < PyList_Size(sources); i++) {
+        const char *path;
+        long long changed, size;
+        if (!PyArg_ParseTuple(PyList_GetItem(sources, i), "sLL", &path, &changed, &size))
+            return NULL;
+        long long seconds = changed / 1000000000, rest = changed % 1000000000;
+        if (stat(path, &found) || found.st_size != size || found.st_mtim.tv_sec != seconds ||
+            found.st_mtim.tv_nsec != rest)
+            Py_RETURN_FALSE;
+    }
+    Py_RETURN_TRUE;
+}
+
 static PyMethodDef functions[] = {
+    {"is_current", is_current, METH_O, "Tell whether all sources are still the ones that were compiled."},
     {"syscall", _PyCFunction_CAST(call_kernel), METH_FASTCALL, "Call the kernel; returns -1 if it refuses."},
     {"last_error", last_error, METH_NOARGS, "Give the errno of the last call."},
     {"address", address, METH_O, "Say where a block lies in memory; the caller keeps it alive."},
@@ -146,7 +165,7 @@ static PyObject *make_module(void) {
     PyObject *made = PyModule_Create(&module);
     if (!made)
         return NULL;
-    PyModule_AddIntConstant(made, "abilities", 1); /* hot_start.py's ABILITIES; both change when this module does */
+    PyModule_AddIntConstant(made, "abilities", 2); /* hot_start.py's ABILITIES; both change when this module does */
     PyModule_AddObject(made, "program", PyMemoryView_FromMemory((char *)program, program_size, PyBUF_READ));
     return made;
 }
@@ -186,6 +205,12 @@ static int read_program(const char *path) {
     program = mmap(NULL, program_size, PROT_READ, MAP_PRIVATE, file, 0);
     close(file);
     return program != MAP_FAILED && *(const int *)program == MAGIC;
+}
+
+static int mark_this_process(void) {
+    size_t page = sysconf(_SC_PAGESIZE);
+    unforked = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return unforked != MAP_FAILED && !madvise(unforked, page, MADV_WIPEONFORK) && (*unforked = 1);
 }
 
 static void demand(PyStatus status) {
@@ -229,9 +254,9 @@ static PyObject *names_of_program(int count, char **words) {
 }
 
 int main(int count, char **words) {
-    starter = getpid();
     become_installed(words);
-    if (count <= WORDS_BEFORE_PROGRAM || !is_as_good_as_python() || !read_program(words[WORDS_BEFORE_PROGRAM]))
+    if (count <= WORDS_BEFORE_PROGRAM || !is_as_good_as_python() || !read_program(words[WORDS_BEFORE_PROGRAM]) ||
+        !mark_this_process())
         become_python(words);
     start_python(count, words);
     PyObject *names = names_of_program(count, words);

@@ -40,7 +40,7 @@ Module = type(sys)
 loaded = sys.modules
 # The module of bare_python.c, where we were started by that; and what it must be able to do.
 bare: Any = __import__("_bare") if "_bare" in sys.builtin_module_names else None
-ABILITIES = 1
+ABILITIES = 2
 
 
 def make_of_python(name: str, path: str) -> None:
@@ -185,10 +185,9 @@ def start(words: list[str]) -> None:
         posix.execv(sys.executable, [sys.executable, *flags, *sys.argv])
     group = GROUPS[family(words)]
     sources, now, later = loads(read(group))
-    for source in sources:
-        if not is_current(*source):
-            package = __file__.rpartition("/")[0].rpartition("/")[0]
-            posix.execv(sys.executable, [sys.executable, *flags, f"{package}/launch.py", *words])
+    if not (bare.is_current(sources) if bare else all(is_current(*source) for source in sources)):
+        package = __file__.rpartition("/")[0].rpartition("/")[0]
+        posix.execv(sys.executable, [sys.executable, *flags, f"{package}/launch.py", *words])
     for module in now:
         make(*module)
     block = read(group[2:])
