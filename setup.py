@@ -145,6 +145,11 @@ class BuildLaunchers(Command):
 setup(
     scripts=[LAUNCHER],
     cmdclass={"build_scripts": BuildLaunchers},
-    # The launchers name one interpreter, so the wheel is for that version only.
-    options={"bdist_wheel": {"python_tag": f"cp{sys.version_info.major}{sys.version_info.minor}"}},
+    # The launchers name one interpreter and are compiled: the wheel is for that version and processor.
+    options={
+        "bdist_wheel": {
+            "python_tag": f"cp{sys.version_info.major}{sys.version_info.minor}",
+            "plat_name": sysconfig.get_platform(),
+        }
+    },
 )

@@ -14,6 +14,7 @@ import posix
 
 from minicontainer.errors import Error, KernelError
 from minicontainer.linux import mounts as m
+from minicontainer.linux.cgroups import unescape
 from minicontainer.runtime.container import make_private_directories
 from minicontainer.runtime.interpreter import ALL_SEALS, PLACE, is_same_file
 from minicontainer.trace.events import step
@@ -86,7 +87,7 @@ def remove_overlays() -> list[str]:
     """Take away the overlays that `mounted_interpreter` made; returns where they were. For `system reset`."""
     removed = []
     with open("/proc/self/mountinfo", "rb") as file:
-        places = [line.split()[4].decode("utf-8", "surrogateescape") for line in file]
+        places = [unescape(line.split()[4].decode("utf-8", "surrogateescape")) for line in file]
     for place in reversed(places):
         if place.startswith(PLACE + "/"):
             try:

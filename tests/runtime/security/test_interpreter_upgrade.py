@@ -54,3 +54,28 @@ def test_an_upgraded_interpreter_is_the_one_that_enters_containers(
     assert new.split(".")[0] > str(int(interpreter.stat().st_mtime))
     assert (still, views) == ("still read-only", "1")
     assert done.stdout.count("exit 1") == 2
+
+
+VIEWS = """
+import sys
+from pathlib import Path
+from minicontainer.runtime.interpreter_view import mounted_interpreter, remove_overlays
+shown = Path(mounted_interpreter(sys.argv[1]))
+print([shown.read_text(), str(shown) == f"/run/minicontainer-runtime/interpreter{sys.argv[1]}"])
+print([place for place in remove_overlays() if sys.argv[2] in place], shown.exists())
+"""
+
+
+@pytest.mark.requires("root", "filesystem:overlay", "tool:unshare")
+@pytest.mark.parametrize("name", ["plain", "with a blank", "a:colon", "a\\backslash"])
+def test_a_view_can_be_made_and_removed_wherever_the_interpreter_lies(tmp_path: Path, name: str) -> None:
+    interpreter = tmp_path / name / "bin" / "python"
+    interpreter.parent.mkdir(parents=True)
+    interpreter.write_text("the interpreter")
+    command = ["unshare", "--mount", "--propagation", "private", sys.executable, "-c", VIEWS]
+    done = subprocess.run(
+        [*command, interpreter, str(tmp_path)], check=True, capture_output=True, text=True, timeout=60
+    )
+    made, removed = done.stdout.splitlines()
+    assert made == "['the interpreter', True]"
+    assert removed == f"{[f'{PLACE}{tmp_path}/{name}']} False"
