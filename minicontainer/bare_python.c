@@ -1,18 +1,20 @@
 /* A Python that starts in half the time, because it makes only what the hot lane needs.
 
-   CPython starts in two phases (PEP 587, "Multi-Phase Initialization"). The first makes the types, `builtins`, `sys`
-   and the import of built-in modules; the second finds Python's own library, loads codecs from it and opens sys.stdout.
-   The hot lane's file brings its modules along, so the first phase is enough until something is asked for that the
-   file has not got: then hot_start.py calls _bare.finish(), and from there on this is Python like any other.
+   CPython starts in two phases (PEP 587, "Multi-Phase Initialization"). The first makes the types, `builtins`,
+   `sys` and the import of built-in modules; the second finds Python's own library, loads codecs from it and opens
+   sys.stdout. The hot lane's file brings its modules along, so the first phase is enough until something is asked
+   for that the file has not got: then hot_start.py calls _bare.finish(), and this is Python like any other.
 
-   It is called as launcher.sh calls Python, and becomes the real one whenever it is not sure to be as good: for a program
-   that is not the hot lane's file, and when the Python that it was built from has been replaced, as by a security update.
+   It is called as launcher.sh calls Python, and becomes the real one whenever it is not sure to be as good: for a
+   program that is not the hot lane's file, and when the Python that it was built from has been replaced, as by a
+   security update.
 
    See docs/decisions/0008; setup.py, which compiles this and tries it out. */
 
 #include <Python.h>
 #include <fcntl.h>
 #include <marshal.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,9 +22,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* setup.py says of the Python that this was built from: PYTHON, its path; PYTHON_SIZE and PYTHON_TIME, of that file, the
-   time in seconds; and MAGIC, the number with which its .pyc files begin. */
-#define VIEW "/run/minicontainer-runtime/interpreter" /* where the read-only views of interpreters are: docs/decisions/0002 */
+/* setup.py says of the Python that this was built from: PYTHON, its path; PYTHON_SIZE and PYTHON_TIME, of that file,
+   the time in seconds; and MAGIC, the number with which its .pyc files begin. */
+#define VIEW "/run/minicontainer-runtime/interpreter" /* where read-only views of interpreters are: decision 0002 */
 enum { WORDS_BEFORE_PROGRAM = 7 }; /* minicontainer-python -I -S -X utf8 -X no_debug_ranges PROGRAM ... */
 enum { HEADER = 16, FAILURE = 70 }; /* of a .pyc; sysexits(3) EX_SOFTWARE */
 
@@ -30,22 +32,22 @@ static char *unforked; /* in a page of its own, that the kernel clears in every 
 static const char *program; /* the hot lane's file, mapped into memory */
 static size_t program_size;
 
-/* ---- Python's own functions that no header declares ----------------------------------------------------------------- */
+/* ---- Python's own functions that no header declares ---------------------------------------------------- */
 
 int _PySignal_Init(int install_signal_handlers); /* of the second phase, but needed at once: SIGINT must clean up */
 
-/* The first phase readies the strings of all modules that Python has built in as bytecode, which costs as much as the
-   rest of it: 150 pages are written to. Nobody imports these modules before the second phase, so it is done there. The
-   linker is told to call the function of this name instead (--wrap). */
+/* The first phase readies the strings of all modules that Python has built in as bytecode, which costs half as much
+   as the rest of it: 150 pages are written to. Nobody imports these modules before the second phase, so it is done
+   there. The linker is told to call the function of this name instead (--wrap). */
 int __real__Py_Deepfreeze_Init(void);
 int __wrap__Py_Deepfreeze_Init(void);
 
 int __wrap__Py_Deepfreeze_Init(void) { return 0; }
 
-/* ---- memory ----------------------------------------------------------------------------------------------------------- */
+/* ---- memory -------------------------------------------------------------------------------------------- */
 
-/* Python asks for its memory a megabyte at a time. The first two, in one huge page where the machine has them, take one
-   page fault in place of five hundred. */
+/* Python asks for its memory a megabyte at a time. The first two, in one huge page where the machine has them, take
+   one page fault in place of five hundred. */
 static const size_t huge_page = 2 << 20;
 static char *region, *region_end;
 
@@ -74,7 +76,12 @@ static void use_huge_page(void) {
     PyObject_SetArenaAllocator(&(PyObjectArenaAllocator){NULL, give_arena, take_arena});
 }
 
-/* ---- the module _bare --------------------------------------------------------------------------------------------------- */
+/* ---- the module _bare ---------------------------------------------------------------------------------- */
+
+static void demand(PyStatus status) {
+    if (PyStatus_Exception(status))
+        Py_ExitStatusException(status);
+}
 
 static PyObject *finish(PyObject *self, PyObject *none) {
     static int finished;
@@ -86,9 +93,11 @@ static PyObject *finish(PyObject *self, PyObject *none) {
         return NULL;
     }
     finished = 1;
-    PyStatus status = __real__Py_Deepfreeze_Init() < 0 ? PyStatus_NoMemory() : _Py_InitializeMain();
-    if (PyStatus_Exception(status))
-        Py_ExitStatusException(status);
+    sigset_t all, before; /* a signal must not be what this fails by: it would end us without any clearing up */
+    sigfillset(&all);
+    sigprocmask(SIG_BLOCK, &all, &before);
+    demand(__real__Py_Deepfreeze_Init() < 0 ? PyStatus_NoMemory() : _Py_InitializeMain());
+    sigprocmask(SIG_SETMASK, &before, NULL);
     Py_RETURN_NONE;
 }
 
@@ -133,7 +142,7 @@ static PyObject *address(PyObject *self, PyObject *block) {
     return PyLong_FromVoidPtr(view.buf);
 }
 
-/* is_current(sources): what hot_start.py asks of each source, (path, time of change in ns, size), for all of them. */
+/* is_current(sources): hot_start.py's question of each source, (path, time of change in ns, size), for all. */
 
 static PyObject *is_current(PyObject *self, PyObject *sources) {
     struct stat found;
@@ -170,7 +179,7 @@ static PyObject *make_module(void) {
     return made;
 }
 
-/* ---- the start ------------------------------------------------------------------------------------------------------------ */
+/* ---- the start ----------------------------------------------------------------------------------------- */
 
 static void become_python(char **words) {
     execv(words[0] = VIEW PYTHON, words);
@@ -211,11 +220,6 @@ static int mark_this_process(void) {
     size_t page = sysconf(_SC_PAGESIZE);
     unforked = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     return unforked != MAP_FAILED && !madvise(unforked, page, MADV_WIPEONFORK) && (*unforked = 1);
-}
-
-static void demand(PyStatus status) {
-    if (PyStatus_Exception(status))
-        Py_ExitStatusException(status);
 }
 
 static void start_python(int count, char **words) {

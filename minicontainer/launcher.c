@@ -1,11 +1,11 @@
 /* What launcher.sh does, for machines with a compiler, in a tenth of the shell's time.
 
-   A program that uses libc has paid 0.3 ms before its first line, for things that a few system calls do not need. So this
-   one has its own beginning and its own way to call the kernel, written for the processors below; for others it does not
-   compile, and launcher.sh is installed instead.
+   A program that uses libc has paid 0.3 ms before its first line, for things that a few system calls do not need.
+   So this one has its own beginning and its own way to call the kernel, written for the processor below; for others
+   it does not compile, and launcher.sh is installed instead.
 
-   setup.py says: COMMAND, the command's name; PROGRAM, which of our programs it is; PYTHON, the interpreter; HOT, the
-   name of the hot lane's file; LIBRARIES and PACKAGE, where those lie, absolute or from this file's directory on.
+   setup.py says: COMMAND, the command's name; PROGRAM, which of our programs it is; PYTHON, the interpreter; HOT,
+   the name of the hot lane's file; LIBRARIES and PACKAGE, where those lie, absolute or from this file's directory.
    See docs/decisions/0001. */
 
 #if defined(__x86_64__)
@@ -22,7 +22,7 @@ static long call(long number, const void *first, const void *second, const void 
 
 #define PROTECTED "/run/minicontainer-runtime/interpreter" /* as in runtime/interpreter.py */
 enum { LONGEST = 4096, R_OK = 4, STANDARD_ERROR = 2 };
-_Static_assert(sizeof PYTHON + sizeof LIBRARIES + sizeof PACKAGE + sizeof HOT < LONGEST, "paths are no longer than that");
+_Static_assert(sizeof PYTHON + sizeof LIBRARIES + sizeof PACKAGE + sizeof HOT < LONGEST, "too long for a path");
 
 static char here[LONGEST]; /* the directory of this file */
 
@@ -49,8 +49,8 @@ static void find_ourselves(void) {
     here[length > 0 ? length : 0] = 0;
 }
 
-/* The interpreter: our own, quicker one where it could be compiled (docs/decisions/0008), and as a container may see it,
-   through a read-only overlay, once there is one (docs/decisions/0002). */
+/* The interpreter: our own, quicker one where it could be compiled (docs/decisions/0008), and as a container may see
+   it, through a read-only overlay, once there is one (docs/decisions/0002). */
 static void become_interpreter(const char **words, char *const *environment) {
     static char quick[3 * LONGEST] = PROTECTED;
     static const char python[] = PROTECTED PYTHON;
