@@ -10,6 +10,7 @@ See tests/needs.py (the vocabulary) and tests/leftovers.py (what counts as a tra
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
@@ -23,7 +24,6 @@ pytest.register_assert_rewrite(*(f"tests.{entry.name}" for entry in HERE.iterdir
 from tests import guests, leftovers, needs  # noqa: E402
 
 STRICT = "MINICONTAINER_TEST_STRICT"
-MARKED = pytest.StashKey[list[str]]()
 
 hypothesis.settings.register_profile("small", deadline=None, database=None, max_examples=50)
 hypothesis.settings.register_profile("full", deadline=None, database=None, max_examples=2000)
@@ -39,6 +39,10 @@ def pytest_configure(config: pytest.Config) -> None:
     """Choose the number of examples, and take in the orphans of what the tests start."""
     hypothesis.settings.load_profile("full" if config.getoption("--rounds") == "full" else "small")
     leftovers.become_subreaper()
+    # A shell without job control starts `make test &` deaf to both, and containers would inherit that.
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.fixture
@@ -66,7 +70,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             except needs.UnknownNeedError as problem:
                 raise pytest.UsageError(f"{item.nodeid}: {problem}") from problem
     guests.refuse_wrong_marks(items)
-    config.stash[MARKED] = [item.nodeid for item in items if guests.guest_of(item)]
+    config.stash[guests.MARKED] = [item.nodeid for item in items if guests.guest_of(item)]
     if config.getoption("--guest"):
         items[:], others = guests.split(items, guests.read_part(config.getoption("--guest")))
         config.hook.pytest_deselected(items=others)
@@ -77,7 +81,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if session.config.getoption("--guest") and session.config.option.xmlpath:
         folder = Path(session.config.option.xmlpath).parent
         chosen = [item.nodeid for item in session.items]
-        for name, tests in (("chosen", chosen), ("marked", session.config.stash[MARKED])):
+        for name, tests in (("chosen", chosen), ("marked", session.config.stash[guests.MARKED])):
             (folder / name).write_text("".join(f"{test}\n" for test in tests))
 
 

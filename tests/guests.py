@@ -21,7 +21,9 @@ MOST = 100
 GUESTS = ("plain", "systemd")
 FORM = re.compile(r"(?P<kind>[a-z]+)(:(?P<number>\d+)/(?P<count>\d+))?")
 ENGINES = ("podman", "containerd")
-MARKED = "pytest.mark.vm"  # `vm test` hands only those files to its guests that have this text
+WORDS = "pytest.mark.vm"  # `vm test` hands only those files to its guests that have this text
+MARKED = pytest.StashKey[list[str]]()
+"""The names of all tests that are marked, of those that were collected."""
 
 
 @dataclass(frozen=True)
@@ -51,14 +53,17 @@ def guest_of(item: pytest.Item) -> str | None:
 
 
 def refuse_wrong_marks(items: list[pytest.Item]) -> None:
-    """Refuse a guest that there is not, and a mark that `vm test` would overlook."""
+    """Refuse a guest that there is not, a mark that `vm test` would overlook, and too many marks."""
     for item in items:
         kind = guest_of(item)
         if kind is not None and kind not in GUESTS:
             raise pytest.UsageError(f"{item.nodeid}: there is no guest {kind!r}")
-    for path in {item.path for item in items if guest_of(item)}:
-        if MARKED not in path.read_text():
-            raise pytest.UsageError(f"{path}: its tests are marked, but it does not say {MARKED}")
+    marked = [item for item in items if guest_of(item)]
+    if len(marked) > MOST:
+        raise pytest.UsageError(f"{len(marked)} tests are marked for guests, and {MOST} may be")
+    for path in {item.path for item in marked}:
+        if WORDS not in path.read_text():
+            raise pytest.UsageError(f"{path}: its tests are marked, but it does not say {WORDS}")
 
 
 def split(items: list[pytest.Item], part: Part) -> tuple[list[pytest.Item], list[pytest.Item]]:
@@ -79,8 +84,8 @@ def split(items: list[pytest.Item], part: Part) -> tuple[list[pytest.Item], list
         if lightest == part.number:
             mine.add(name)
     chosen = [item for item in wanted if group_of(item) in mine]
-    kept = set(chosen)
-    return chosen, [item for item in items if item not in kept]
+    kept = {item.nodeid for item in chosen}
+    return chosen, [item for item in items if item.nodeid not in kept]
 
 
 def group_of(item: pytest.Item) -> str:

@@ -43,11 +43,11 @@ COMMANDS: dict[str, Command] = {
         "minicontainer.cli.vm_test:test",
         (
             Option("parts", ("--parts",), WORD, "NUMBER", "In how many parts to run them (else 2)."),
-            Option("results", ("--results",), WORD, "DIR", "Where everything that comes out goes (else vm-results)."),
+            Option("results", ("--results",), WORD, "DIR", "Where what comes out goes (else vm-results)."),
         ),
         ("[WORD]...",),
-        "Run the tests that are marked for virtual machines, in machines of their own. Words after -- are pytest's. "
-        "The exit code is 0 only if every one of these tests has been run and has passed.",
+        "Run the tests that are marked for virtual machines, in machines of their own. Words after -- are "
+        "pytest's. The exit code is 0 only if every one of these tests has been run and has passed.",
     ),
 }
 

@@ -74,7 +74,7 @@ def close_the_door() -> None:
     sys.meta_path[:] = in_memory  # hot_start.py
     sys.path_hooks.clear()
     sys.path_importer_cache.clear()
-    del sys.path[:]
+    sys.__dict__.get("path", []).clear()  # Python's own finders are there only if somebody has asked for them
 
 
 def end_when_asked() -> None:

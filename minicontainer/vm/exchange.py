@@ -115,7 +115,7 @@ class Exchange:
 
     async def _serve(self) -> None:
         """Bring the agent's lines to whom they belong, until it hangs up or talks nonsense."""
-        with contextlib.suppress(ValueError, ConnectionError):
+        try:
             while line := await self._reader.readline():
                 message = decode(line)
                 hear = self._listeners.get(message["id"])
@@ -124,7 +124,10 @@ class Exchange:
                 if hear:
                     with contextlib.suppress(ConnectionError):  # this command has gone
                         await hear(message)
-        self.close()
+        except (ValueError, TypeError, ConnectionError):
+            pass  # nonsense, or the end
+        finally:
+            self.close()
 
     async def _say(self, message: Message) -> None:
         self._writer.write(json.dumps(message).encode() + b"\n")

@@ -31,7 +31,7 @@ TOOLKIT = (
 ).split()
 # What its tests compare with and are run by.
 TESTS = (
-    "aardvark-dns catatonit conmon crun jq netavark passt podman python3-hypothesis python3-pytest "
+    "aardvark-dns catatonit conmon containerd crun jq netavark passt podman python3-hypothesis python3-pytest "
     "python3-pytest-timeout runc strace"
 ).split()
 LEFT_OUT = ("man", "doc", "doc-base", "locale", "info", "lintian")  # below /usr/share

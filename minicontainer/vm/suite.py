@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from minicontainer.vm import copying, emulator, image, nodes, snapshot, toolkit
@@ -36,7 +36,7 @@ INSIDE = "/run/results"
 MARKED = "pytest.mark.vm"  # what a file with tests for guests says, as tests/guests.py makes sure
 STRICT = {"MINICONTAINER_TEST_STRICT": "1"}  # in a guest everything is there: a skip is a failure
 UNDER_TEST = "MINICONTAINER_RUNTIME"  # may name a peer of the guest's, to prove the tests on: /usr/bin/crun
-# Imported once, before the plain guest is frozen. Not our own tests: pytest rewrites them when it imports them.
+# Imported once, before the plain guest is frozen; not our own tests, which pytest rewrites at their import.
 WARM = (
     "pytest _pytest.assertion.rewrite _pytest.terminal _pytest.junitxml _pytest.mark.expression "
     "_pytest.pytester _pytest.unraisableexception pytest_timeout hypothesis json subprocess tomllib "
@@ -139,7 +139,7 @@ def report_of(kit: Kit, job: Job) -> Report:
 
 
 def start(kit: Kit, job: Job) -> Machine:
-    """Start a guest; one that does not come up is tried once more, and everybody sees it. Raises GuestError."""
+    """Start a guest; one that does not come up is tried once more, visibly. Raises GuestError."""
     try:
         return start_once(kit, job)
     except GuestError as problem:
@@ -153,9 +153,15 @@ def start_once(kit: Kit, job: Job) -> Machine:
     disks = (Disk(kit.toolkit, "toolkit", read_only=True),)
     plan = Plan(kit.image, kit.place, job.name, job.hardware, disks, words=words)
     if job.systemd:
-        return snapshot.boot(plan, kit.emulator, prepare)
+        return snapshot.boot(plan, on_one_thread(kit.emulator), prepare)
     contents = f"{kit.digest} {' '.join(WARM)}"
     return snapshot.start(plan, kit.emulator, contents, prepare, kit.tell)
+
+
+def on_one_thread(found: Emulator) -> Emulator:
+    """Let an emulated guest's processors share one thread: QEMU is safer so, and uses one of ours."""
+    single = found.backend.accelerator.replace("thread=multi", "thread=single")
+    return replace(found, backend=replace(found.backend, accelerator=single))
 
 
 def prepare(machine: Machine) -> None:

@@ -55,14 +55,11 @@ def start(made: Kit, digest: str, tell: Tell, undo: contextlib.ExitStack) -> Mac
 def directory() -> Iterator[Path]:
     """Give a directory that is locked, and removed in the end."""
     place = nodes.runtime_home() / f"{PREFIX}{os.getpid()}"
-    nodes.make(place)
-    fd = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield place
-    finally:
-        nodes.remove_place(place)
-        os.close(fd)
+    with nodes.seized(Fleet(place, place)):
+        try:
+            yield place
+        finally:
+            nodes.remove_place(place)
 
 
 def sweep() -> None:

@@ -20,8 +20,8 @@ MIB = 1 << 20
 def attach(megabytes: int) -> tuple[str, Path]:
     """Make a loop device over a file in memory; give the device and its file.
 
-    All of the file is there from the beginning: the kernel counts what a write to the device adds to it as the
-    writer's memory, and a group at its limit that swaps to the device would wait for itself.
+    All of the file is there from the beginning: the kernel counts what a write to the device adds to it as
+    the writer's memory, and a group at its limit that swaps to the device would wait for itself.
     """
     with tempfile.NamedTemporaryFile(prefix="minicontainer-disk-", delete=False) as file:
         os.posix_fallocate(file.fileno(), 0, megabytes * MIB)

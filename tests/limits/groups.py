@@ -1,4 +1,4 @@
-"""What the tests of limits share: bundles with limits, counters of cgroups, programs that take what they can."""
+"""What the tests of limits share: bundles with limits, counters of cgroups, programs that take much."""
 
 from __future__ import annotations
 

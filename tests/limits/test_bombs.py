@@ -95,6 +95,7 @@ def test_a_bomb_of_many_that_take_much_is_ended_whole(runtime: Runtime, bundle: 
 
 def test_groups_can_be_forbidden_to_multiply(runtime: Runtime, bundle: MakeBundle) -> None:
     made = with_own_groups(limited(bundle, unified={"cgroup.max.descendants": "20", "cgroup.max.depth": "2"}))
-    script = "cd /sys/fs/cgroup; for i in $(seq 100); do mkdir $i || break; done; mkdir -p 1/2/3; find . -type d | wc -l"
+    script = "cd /sys/fs/cgroup; for i in $(seq 100); do mkdir $i || break; done; mkdir -p 1/2/3"
+    script += "; find . -type d | wc -l"
     assert int(runtime.output(made.shell(f"{{ {script}; }} 2> /dev/null"))) == 21
     eventually(lambda: not (cgroup2_root() / made.id).exists(), "groups are left")

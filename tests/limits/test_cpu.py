@@ -1,7 +1,7 @@
 """CPU: the quota, the weights, and the pressure that both make. No test here asks how long something takes.
 
-Implements: runtime-spec config-linux.md "CPU"; <Documentation/admin-guide/cgroup-v2.rst> "CPU Interface Files";
-<Documentation/accounting/psi.rst>.
+Implements: runtime-spec config-linux.md "CPU"; <Documentation/accounting/psi.rst>,
+<Documentation/admin-guide/cgroup-v2.rst> "CPU Interface Files".
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Disks and huge pages: rates that hold, and pages that are not there.
 
-Implements: runtime-spec config-linux.md "Block IO", "Huge page limits"; <Documentation/admin-guide/cgroup-v2.rst>
-"IO Interface Files", "HugeTLB".
+Implements: runtime-spec config-linux.md "Block IO", "Huge page limits";
+<Documentation/admin-guide/cgroup-v2.rst> "IO Interface Files", "HugeTLB".
 """
 
 from __future__ import annotations

@@ -93,7 +93,7 @@ def test_a_group_dies_together_if_it_asks_to(runtime: Runtime, bundle: MakeBundl
         runtime.wait_stopped(name)
         assert not (made.rootfs / "code").exists()
     else:
-        eventually(lambda: (made.rootfs / "code").exists(), "the shell did not go on")
+        eventually((made.rootfs / "code").exists, "the shell did not go on")
         eventually(lambda: (made.rootfs / "code").read_text() == "137\n", "it was not killed")
         assert runtime.status(name) == "running"
     assert counts(group, "memory.events")["oom_group_kill"] == int(together)

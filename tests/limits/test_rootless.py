@@ -5,7 +5,7 @@
         session/          where the user calls the runtime
         CONTAINER/        made by the runtime, with limits that hold
 
-Implements: security.md R34; <Documentation/admin-guide/cgroup-v2.rst> "Delegation"; systemd.resource-control(5).
+Implements: security.md R34; <Documentation/admin-guide/cgroup-v2.rst> "Delegation".
 """
 
 from __future__ import annotations

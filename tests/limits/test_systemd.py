@@ -1,6 +1,6 @@
 """systemd as the machine's first process, as the driver of cgroups, and as the first process of a container.
 
-    --systemd-cgroup: SLICE:PREFIX:NAME -> the scope PREFIX-NAME.scope in SLICE, with the limits as its properties
+    --systemd-cgroup: SLICE:PREFIX:NAME -> the scope PREFIX-NAME.scope in SLICE, limits are its properties
 
 Implements: runtime-spec config-linux.md "Cgroups Path"; runc's docs/systemd.md; systemd.scope(5),
 systemd.resource-control(5); <https://systemd.io/CONTAINER_INTERFACE>.
@@ -158,7 +158,7 @@ def test_systemd_is_the_first_process_of_a_container(runtime: ScopedRuntime, bun
     name = runtime.started(made.args("/usr/lib/systemd/systemd", *arguments))
     group = runtime.cgroup(made)
     service = group / "system.slice/hello.service"
-    eventually(lambda: (service / "memory.max").exists(), "systemd did not start the service", deadline=120)
+    eventually((service / "memory.max").exists, "systemd did not start the service", deadline=120)
     eventually(lambda: (service / "memory.max").read_text() == f"{16 * MIB}\n", "no limit was set")
     assert (group / "init.scope/cgroup.procs").read_text().split() == [str(runtime.pid(name))]
     assert (group / "memory.max").read_text() == f"{128 * MIB}\n"

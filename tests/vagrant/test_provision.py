@@ -40,7 +40,7 @@ STAND_INS = {
     "runuser": 'echo "$1 $2" >>{place}/users; shift 3; exec "$@"',
 }
 # What stands in for the launchers and for ./bootstrap.
-LAUNCHER = '#!/bin/sh\necho "$@" >>{place}/@command@.asked\n[ "$1" != doctor ] || exit 3\n'
+LAUNCHER = '#!/bin/sh\necho "$@" >>{place}/@COMMAND@.asked\n[ "$1" != doctor ] || exit 3\n'
 BOOTSTRAP = "mkdir -p .venv/bin\ncd .venv/bin\ntouch {commands}\nchmod 755 {commands}\n"
 
 

@@ -2,7 +2,8 @@
 
     fake_qemu.py BEHAVIOUR QEMU'S-OPTIONS...      BEHAVIOUR: well | fails | silent | panics | stubborn
 
-`run` of `echo WORDS` answers the words, of `sleep` waits for a signal, of anything else ends with 0.
+`run` of `echo WORDS` answers the words, of `sleep` waits for a signal; `poweroff`, `panic` and `fill` (the
+disk) do that to the guest; anything else ends with 0.
 """
 
 from __future__ import annotations
@@ -33,6 +34,12 @@ async def agent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         elif op == "off" and behaviour != "stubborn":
             say(writer, id=number, exit=0)
             os._exit(0)
+        elif argv[:1] in (["poweroff"], ["panic"]):
+            await tell("SHUTDOWN", reason="guest-shutdown" if argv[0] == "poweroff" else "guest-reset")
+            os._exit(0)
+        elif argv[:1] == ["fill"]:
+            await tell("BLOCK_IO_ERROR", nospace=True)
+            await tell("STOP")
         elif argv[:1] == ["echo"]:
             say(writer, id=number, out=base64.b64encode(" ".join(argv[1:]).encode()).decode())
             say(writer, id=number, exit=0)
@@ -40,10 +47,20 @@ async def agent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
             say(writer, id=number, exit=0)
 
 
+async def tell(event: str, **data: object) -> None:
+    """Tell an event to whoever is connected."""
+    for writer in monitors:
+        say(writer, event=event, data=data)
+        await writer.drain()
+
+
 async def monitor(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    monitors.append(writer)
     say(writer, QMP={})
     while line := await reader.readline():
         command = json.loads(line)["execute"]
+        if command == "cont":
+            await tell("RESUME")
         say(writer, **{"return": USERNET if command == "human-monitor-command" else {}})
 
 
@@ -71,4 +88,5 @@ async def main(options: list[str]) -> None:
 
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
 behaviour = sys.argv[1]
+monitors: list[asyncio.StreamWriter] = []
 asyncio.run(main(sys.argv[2:]))

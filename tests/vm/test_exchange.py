@@ -161,7 +161,9 @@ def test_a_command_that_says_something_wrong_is_hung_up_on_and_the_agent_hears_n
     play(act)
 
 
-@pytest.mark.parametrize("line", [b"nonsense\n", b"[]\n", b'{"exit": 0}\n', b"x" * (5 << 20)])
+@pytest.mark.parametrize(
+    "line", [b"nonsense\n", b"[]\n", b'{"exit": 0}\n', b"[" * 100_000 + b"\n", b"x" * (5 << 20)]
+)
 def test_an_agent_that_talks_nonsense_is_hung_up_on_and_all_commands_hear_of_it(line: bytes) -> None:
     async def act(scene: Scene) -> None:
         command = await scene.command()

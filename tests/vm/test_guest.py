@@ -32,7 +32,7 @@ def disks(place: Path) -> tuple[Disk, ...]:
     scratch.make(disk.path, disk.size)
     package = place / "minicontainer"
     package.mkdir()
-    (package / "launcher.sh").write_text("#!/bin/sh\necho @command@ @program@ @cache_tag@ @package@\n")
+    (package / "launcher.sh").write_text("#!/bin/sh\necho @COMMAND@ @PROGRAM@ @HOT@ @PACKAGE@\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(toolkit, "PACKAGE", package)
         toolkit.pack(place / "toolkit", tests=False)
@@ -67,8 +67,8 @@ def test_what_is_on_the_disk_is_there_after_a_restart(plain: Machine) -> None:
 def test_the_toolkit_is_unpacked_once_and_its_commands_are_on_the_path(plain: Machine) -> None:
     assert lines(plain, "cat /opt/minicontainer/file; mini; minicontainer-runtime") == [
         "kept",
-        "mini minicontainer cpython-313 /opt/minicontainer/minicontainer",
-        "minicontainer-runtime minicontainer-runtime cpython-313 /opt/minicontainer/minicontainer",
+        "mini minicontainer hot-lane.cpython-313.pyc /opt/minicontainer/minicontainer",
+        "minicontainer-runtime minicontainer-runtime hot-lane.cpython-313.pyc /opt/minicontainer/minicontainer",
     ]
 
 

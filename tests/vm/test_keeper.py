@@ -172,6 +172,39 @@ def test_a_node_that_was_killed_is_dead_and_starts_again(fleet: Fleet) -> None:
     take_down(fleet)
 
 
+def do(fleet: Fleet, deed: str) -> None:
+    """Let the guest do something to itself that it cannot answer for."""
+    channel = protocol.connect(fleet)
+    with channel:
+        protocol.converse(channel, protocol.Agent(node="node1"))
+        Lines(channel).write({"id": 1, "op": "run", "argv": [deed]})
+        eventually(lambda: states(fleet) != {"node1": "running"}, "nothing has happened")
+
+
+@pytest.mark.parametrize(("deed", "state"), [("poweroff", "stopped"), ("panic", "dead")])
+def test_a_guest_that_powers_itself_off_is_stopped_and_one_that_panics_is_dead(
+    fleet: Fleet, deed: str, state: str
+) -> None:
+    bring_up(order(fleet, number=1))
+    do(fleet, deed)
+    assert states(fleet) == {"node1": state}
+    protocol.call(fleet, protocol.Start())
+    assert states(fleet) == {"node1": "running"}
+    assert protocol.call(fleet, protocol.Changed())["changed"]["node1"]  # nobody had asked it before
+    take_down(fleet)
+
+
+def test_a_guest_whose_disk_has_no_room_is_paused_and_can_be_stopped(fleet: Fleet) -> None:
+    bring_up(order(fleet, number=1))
+    do(fleet, "fill")
+    assert states(fleet) == {"node1": "paused"}
+    assert "no room is left" in json.dumps(protocol.call(fleet, protocol.List()))
+    protocol.call(fleet, protocol.Stop(nodes=["node1"]))
+    eventually(lambda: not nodes.is_owned(fleet), "the last node is off, and the keeper lives")
+    assert not fleet.node("node1").running
+    take_down(fleet)
+
+
 def test_a_node_that_does_not_power_off_loses_its_plug(fleet: Fleet, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = order(fleet, "stubborn", 1)
     bring_up(wanted)

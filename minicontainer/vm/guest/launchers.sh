@@ -10,8 +10,8 @@ for command in minicontainer mini minicontainer-runtime; do
     program=minicontainer
     [ $command != minicontainer-runtime ] || program=$command
     rm -f /usr/local/bin/$command # it may be a link into a .venv
-    sed -e "s|@command@|$command|g; s|@program@|$program|g; s|@python@|$python|g; s|@cache_tag@|$cache_tag|g" \
-        -e "s|@libraries@|/usr/lib/python3/dist-packages|g; s|@package@|$package|g" \
+    sed -e "s|@COMMAND@|$command|g; s|@PROGRAM@|$program|g; s|@PYTHON@|$python|g; s|@HOT@|hot-lane.$cache_tag.pyc|g" \
+        -e "s|@LIBRARIES@|/usr/lib/python3/dist-packages|g; s|@PACKAGE@|$package|g" \
         "$package/launcher.sh" >/usr/local/bin/$command
     chmod 755 /usr/local/bin/$command
 done
