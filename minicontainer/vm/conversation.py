@@ -91,7 +91,10 @@ class Lines:
             self._received += data
         line = bytes(self._received[:at])
         del self._received[: at + 1]
-        answer = json.loads(line)
+        try:
+            answer = json.loads(line)
+        except ValueError:
+            answer = None
         if not isinstance(answer, dict):
             raise ConnectionAbortedError("not a JSON object")
         return answer
@@ -103,6 +106,26 @@ class Lines:
     def close(self) -> None:
         """Hang up."""
         self.channel.close()
+
+
+WORDS = {"id": int, "out": str, "err": str, "took": int, "exit": int, "error": str}
+
+
+def is_about(answer: Message, number: int) -> bool:
+    """Tell whether an answer is to this request. Raises GuestError for one that no agent of ours gives."""
+    if "id" not in answer or any(
+        not isinstance(value, WORDS.get(name, object)) for name, value in answer.items()
+    ):
+        raise GuestError("the guest's agent does not keep to the protocol")
+    return bool(answer["id"] == number)
+
+
+def decoded(text: str) -> bytes:
+    """Decode a piece of output. Raises GuestError."""
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError as problem:
+        raise GuestError("the guest's agent does not keep to the protocol") from problem
 
 
 @dataclass(slots=True)
@@ -175,11 +198,11 @@ class Conversation:
             if given is not None:
                 given = self._send_input(number, given)
             answer = self._answer(given, end)
-            if answer is None or answer["id"] != number:
+            if answer is None or not is_about(answer, number):
                 continue
             for name in ("out", "err"):
                 if name in answer:
-                    output(name, base64.b64decode(answer[name]))
+                    output(name, decoded(answer[name]))
             if given is not None:
                 given.under_way -= answer.get("took", 0)
             if "error" in answer:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import os
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -29,6 +30,8 @@ from minicontainer.vm.qemu import Plan, command_line
 from minicontainer.vm.qmp import Monitor
 
 SIGNS_OF_DEATH = ("Kernel panic", "guest: FATAL", "Oops:", "BUG:", "rcu_preempt detected stalls")
+# ECMA-48 control sequences, and all control characters but line ends and tabs: a guest may write anything.
+ESCAPES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
 LAST_LINES = 15
 BOOT_SECONDS = 120.0  # an emulated boot takes 7 s on an idle machine
 POWER_OFF_SECONDS = 30.0
@@ -187,9 +190,9 @@ class Machine:
             raise self.dead("dead")
 
     def console(self) -> str:
-        """Everything that the guest and QEMU have written to the console."""
+        """Give all that the guest and QEMU have written to the console, without what moves a cursor."""
         try:
-            return self.plan.path("console").read_text(errors="replace")
+            return ESCAPES.sub("", self.plan.path("console").read_text(errors="replace"))
         except FileNotFoundError:
             return ""
 

@@ -45,7 +45,8 @@ LOOKING = frozenset(
     "getdents64 getegid geteuid getgid getgroups getpgrp getpid getppid getrandom getresgid getresuid "
     "getrlimit gettid getuid ioctl lseek lstat madvise mmap mprotect mremap munmap newfstatat openat2 "
     "pidfd_open poll ppoll pread64 read readlink readlinkat restart_syscall rseq rt_sigaction "
-    "rt_sigprocmask rt_sigreturn sched_getaffinity set_robust_list set_tid_address stat statfs statx sysinfo uname wait4 waitid".split()
+    "rt_sigprocmask rt_sigreturn sched_getaffinity set_robust_list set_tid_address "
+    "stat statfs statx sysinfo uname wait4 waitid".split()
 )
 """Calls that nothing outside their process, and nothing after it, can tell were made."""
 WRITABLE = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC

@@ -162,3 +162,24 @@ def test_the_guest_is_looked_at_while_one_waits(agent: Conversation) -> None:
     agent.check_alive = check
     with pytest.raises(GuestError, match="dead"):
         agent.run("run", sh("exec sleep 1000"), wait=WAIT)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        b"nonsense",
+        b"[1]",
+        b"{}",
+        b'{"id": "1", "exit": 0}',
+        b'{"id": 1, "exit": "0"}',
+        b'{"id": 1, "out": 5}',
+        b'{"id": 1, "out": "%%%"}',
+        b"\xff\xfe",
+    ],
+)
+def test_a_guest_that_says_nonsense_is_an_error(said: bytes) -> None:
+    ours, its = socket.socketpair()
+    with ours, its:
+        its.sendall(said + b"\n")
+        with pytest.raises((GuestError, ConnectionAbortedError)):
+            Conversation(Lines(ours)).run("run", {"argv": ["true"]}, wait=WAIT)

@@ -65,10 +65,11 @@ def test_what_is_on_the_disk_is_there_after_a_restart(plain: Machine) -> None:
 
 
 def test_the_toolkit_is_unpacked_once_and_its_commands_are_on_the_path(plain: Machine) -> None:
+    known = "hot-lane.cpython-313.pyc /opt/minicontainer/minicontainer"
     assert lines(plain, "cat /opt/minicontainer/file; mini; minicontainer-runtime") == [
         "kept",
-        "mini minicontainer hot-lane.cpython-313.pyc /opt/minicontainer/minicontainer",
-        "minicontainer-runtime minicontainer-runtime hot-lane.cpython-313.pyc /opt/minicontainer/minicontainer",
+        f"mini minicontainer {known}",
+        f"minicontainer-runtime minicontainer-runtime {known}",
     ]
 
 
