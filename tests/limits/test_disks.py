@@ -66,8 +66,7 @@ def test_writing_keeps_to_its_rate_until_that_is_lifted(
     assert moved(group, disk, "wbytes") >= 2 * MIB
     assert stalled(group, "io") > 0
     major, minor = disk.numbers
-    row = {"major": major, "minor": minor, "rate": 0}
-    lift = json.dumps({"blockIO": {"throttleWriteBpsDevice": [row]}})
+    lift = json.dumps({"unified": {"io.max": f"{major}:{minor} wbps=max"}})
     accepts(runtime.call("update", "--resources", "-", name, text=lift))
     assert (group / "io.max").read_text() == ""
     waited = stalled(group, "io")

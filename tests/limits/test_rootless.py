@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.limits.groups import MIB, counts, memory, take
+from tests.limits.groups import MIB, counts, memory, number, take
 from tests.runtime.bundles import own_tree
 from tests.runtime.checks import accepts, refuses
 from tests.runtime.runtimes import Runtime, cgroup2_root, find_binary
+from tests.runtime.waiting import eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,16 +92,16 @@ def own(make: MakeBundle, runtime: UsersRuntime) -> Bundle:
 def test_a_users_limits_hold(runtime: UsersRuntime, bundle: MakeBundle) -> None:
     made = own(bundle, runtime)
     made.linux["resources"] = {"memory": memory(24), "pids": {"limit": 12}}
-    name = runtime.sleeping(made)
+    name = runtime.started(made.shell("(for i in $(seq 20); do sleep 1000 & done); exec sleep 1000"))
     group = runtime.cgroup(made)
     assert group.stat().st_uid == USER
+    eventually(lambda: counts(group, "pids.events")["max"] > 0, "as many as it likes")
+    assert number(group, "pids.peak") <= 12
     assert (group / "memory.max").read_text() == f"{24 * MIB}\n"
+    accepts(runtime.call("update", "--pids-limit", "40", name))
+    assert (group / "pids.max").read_text() == "40\n"
     assert runtime.exec(name, *take(64)).returncode == 137
     assert counts(group, "memory.events")["oom_kill"] == 1
-    accepts(runtime.call("update", "--pids-limit", "9", name))
-    assert (group / "pids.max").read_text() == "9\n"
-    runtime.exec(name, "sh", "-c", "for i in $(seq 12); do sleep 100 & done")
-    assert counts(group, "pids.events")["max"] > 0
     accepts(runtime.delete(name, force=True))
     assert not group.exists()
 

@@ -9,6 +9,7 @@ systemd.resource-control(5); <https://systemd.io/CONTAINER_INTERFACE>.
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -162,7 +163,7 @@ def test_systemd_is_the_first_process_of_a_container(runtime: ScopedRuntime, bun
     eventually(lambda: (service / "memory.max").read_text() == f"{16 * MIB}\n", "no limit was set")
     assert (group / "init.scope/cgroup.procs").read_text().split() == [str(runtime.pid(name))]
     assert (group / "memory.max").read_text() == f"{128 * MIB}\n"
-    accepts(runtime.kill(name, "RTMIN+4"))  # power off
+    accepts(runtime.kill(name, str(signal.SIGRTMIN + 4)))  # power off
     runtime.wait_stopped(name)
     accepts(runtime.delete(name))
     assert not group.exists()
