@@ -9,6 +9,8 @@ See capabilities(7), capset(2), prctl(2).
 
 from __future__ import annotations
 
+import posix
+
 from minicontainer.linux.kernel import buffer, check, kernel_call, syscall, u32
 from minicontainer.linux.numbers import SYS_capget, SYS_capset
 
@@ -59,5 +61,8 @@ def capget() -> tuple[int, int, int]:
 
 def last_capability() -> int:
     """Read the highest capability number that the running kernel knows."""
-    with open("/proc/sys/kernel/cap_last_cap", "rb", buffering=0) as file:
-        return int(file.read(16))
+    fd = posix.open("/proc/sys/kernel/cap_last_cap", posix.O_RDONLY | posix.O_CLOEXEC)
+    try:
+        return int(posix.read(fd, 16))
+    finally:
+        posix.close(fd)
