@@ -38,6 +38,12 @@ class char(_ctypes._SimpleCData):  # type: ignore[type-arg] # noqa: N801 - named
     _type_ = "c"
 
 
+class text(_ctypes._SimpleCData):  # type: ignore[type-arg] # noqa: N801 - what a C char * points to
+    """A C char pointer."""
+
+    _type_ = "z"
+
+
 class _Function(_ctypes.CFuncPtr):
     _flags_ = _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_USE_ERRNO
     _restype_ = long
@@ -45,6 +51,7 @@ class _Function(_ctypes.CFuncPtr):
 
 _libc = _ctypes.dlopen(None, 0)  # type: ignore[arg-type] # None: the program itself
 syscall: Any = _Function(_ctypes.dlsym(_libc, "syscall"))
+last_errno = _ctypes.get_errno
 _buffer_types: dict[int, Any] = {}
 CHILD = (0, -1)  # what clone3 answers in the child: it is one call, and told by the parent alone
 
@@ -68,6 +75,11 @@ def buffer(size: int) -> Any:
 def address(block: Any) -> int:
     """Say where a block lies, for structures that hold pointers. The caller keeps the block alive."""
     return int(_ctypes.addressof(block))
+
+
+def pointer(data: bytes) -> bytes:
+    """Write a pointer to `data`, as structures hold it. The caller keeps the data alive."""
+    return bytes(text(data))
 
 
 def keep(data: bytes) -> Any:
