@@ -80,7 +80,8 @@ def close_the_door() -> None:
 def end_when_asked() -> None:
     """End at a signal that asks for it: the kernel keeps from process 1 what it has no handler for.
 
-    execve(2) resets handlers; a signal that the caller ignores stays ignored, by the program as well.
+    It is so until execve(2), which resets handlers; a signal that the caller ignores stays ignored, by the
+    program as well.
     """
     for number in (_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM):
         if _signal.getsignal(number) != _signal.SIG_IGN:

@@ -37,6 +37,7 @@ from minicontainer.runtime.entering import (
     close_the_door,
     close_to_others,
     drop_groups,
+    end_when_asked,
     expect_go,
     listens,
     load_filter,
@@ -315,6 +316,7 @@ def be_visitor(visit: Visit, channel: Channel) -> NoReturn:
         keep_only(visit.preserve_fds, [channel.reading, channel.writing, *visit.descriptors()])
         if not visit.entered:
             set_process_limits(0, visit.process)
+        end_when_asked()
         close_to_others()
         close_the_door()
         enter_namespaces(visit)
