@@ -43,7 +43,8 @@ LATER = (
     f"{LINUX}.terminals", "minicontainer.oci.check",
 )  # fmt: skip
 ENTERING = ("create", "exec", "minicontainer run")  # the families that need these
-EXTENSIONS = ("_ctypes", "_json")  # what a distribution keeps in files of their own
+# What all of them use of Python's own, built in or in files: made without being looked for.
+OF_PYTHON = ("posix", "marshal", "gc", "errno", "fcntl", "select", "time", "_signal", "_ctypes", "_json")
 BUILDERS = ("minicontainer.hot_build", "minicontainer.hot_start")  # the file is as old as these, too
 Source = tuple[str, int, int]  # path, time of change in ns, size
 
@@ -79,15 +80,16 @@ def compiled() -> bytes:
     lane = Lane()
     orders = {family: lane.closure(roots) for family, roots in GROUPS.items()}
     parts: list[bytes] = []
-    groups: dict[str, tuple[int, int]] = {}
+    groups: dict[str, tuple[int, int, int, int]] = {}
     modules: dict[str, tuple[int, int, str, bool, int, int]] = {}
     later = lane.closure(LATER)
     for family, order in orders.items():
         rest = [name for name in later if name not in order] if family in ENTERING else []
         sources = [lane.source(name) for name in (*order, *rest, *BUILDERS)]
         now = [(name, lane.path(name), lane.is_package(name), lane.code(name)) for name in order]
-        then = [(name, lane.path(name), marshal.dumps(lane.code(name))) for name in rest]
-        groups[family] = add(parts, marshal.dumps((sources, now, then)))
+        block: list[bytes] = []
+        then = [(name, lane.path(name), *add(block, marshal.dumps(lane.code(name)))) for name in rest]
+        groups[family] = (*add(parts, marshal.dumps((sources, now, then))), *add(parts, b"".join(block)))
     for name in sorted(lane.codes):
         path, changed, size = lane.source(name)
         place = add(parts, marshal.dumps(lane.code(name)))
@@ -107,8 +109,8 @@ def add(parts: list[bytes], part: bytes) -> tuple[int, int]:
 def starter(groups: object, index: tuple[int, int], length: int) -> bytes:
     """Compile hot_start.py with the index of what follows it."""
     code = compile_source(f"{launch.PACKAGE}/hot_start.py")
-    extensions = {name: __import__(name).__file__ for name in EXTENSIONS}
-    values = {"@groups@": groups, "@index@": index, "@length@": length, "@extensions@": extensions}
+    of_python = {name: getattr(__import__(name), "__file__", "") for name in OF_PYTHON}
+    values = {"@groups@": groups, "@index@": index, "@length@": length, "@of_python@": of_python}
     constants = tuple(
         values.get(value, value) if isinstance(value, str) else value for value in code.co_consts
     )

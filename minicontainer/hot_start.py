@@ -12,10 +12,7 @@ See <Python>/Lib/importlib/_bootstrap.py; docs/decisions/0001.
 from __future__ import annotations
 
 import _imp
-import gc
-import posix
 import sys
-from marshal import loads
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,17 +20,17 @@ if TYPE_CHECKING:
     from types import CodeType, ModuleType
     from typing import Any
 
-gc.disable()  # a command lives for milliseconds
+    Buffer = bytes | memoryview
 
 # family of commands -> (offset, length) of three marshalled lists: the sources, each (path, time of change in
 # ns, size); the modules to make now, each (name, path, is it a package, code); those that may be wanted, each
-# (name, path, marshalled code)
-GROUPS: dict[str, tuple[int, int]] = "@groups@"  # type: ignore[assignment]
+# (name, path, where its code is in a block, and how long); and then (offset, length) of that block
+GROUPS: dict[str, tuple[int, int, int, int]] = "@groups@"  # type: ignore[assignment]
 # (offset, length) of the marshalled index: name -> (offset, length, path, is it a package, time, size)
 INDEX: tuple[int, int] = "@index@"  # type: ignore[assignment]
 LENGTH: int = "@length@"  # type: ignore[assignment]
-# name -> path of an extension module: known, it need not be looked for
-EXTENSIONS: dict[str, str] = "@extensions@"  # type: ignore[assignment]
+# name -> path of a module of Python's own, "" for one that is built in: known, it need not be looked for
+OF_PYTHON: dict[str, str] = "@of_python@"  # type: ignore[assignment]
 
 FAMILIES = {
     "create": "create", "run": "create", "start": "start", "exec": "exec", "kill": "stop", "delete": "stop",
@@ -41,14 +38,44 @@ FAMILIES = {
 }  # fmt: skip
 Module = type(sys)
 loaded = sys.modules
-waiting: dict[str, tuple[str, bytes]] = {}
-index: dict[
-    str, tuple[int, int, str, bool, int, int]
-] = {}  # read when it is needed  # name -> (path, marshalled code)
+# The module of bare_python.c, where we were started by that; and what it must be able to do.
+bare: Any = __import__("_bare") if "_bare" in sys.builtin_module_names else None
+ABILITIES = 2
 
 
-def read(place: tuple[Any, ...]) -> bytes:
-    """Read one part of this file."""
+def make_of_python(name: str, path: str) -> None:
+    """Make a module of Python's own; one that has gone is looked for as usual, by whoever imports it."""
+    spec = loaded["_frozen_importlib"].ModuleSpec(name, None, origin=path)
+    if not path:
+        loaded[name] = _imp.create_builtin(spec)
+        _imp.exec_builtin(loaded[name])
+        return
+    try:
+        loaded[name] = _imp.create_dynamic(spec)
+    except ImportError:
+        return
+    _imp.exec_dynamic(loaded[name])
+
+
+for name, path in OF_PYTHON.items():
+    if name not in loaded and not (bare and name == "_ctypes"):
+        make_of_python(name, path)
+
+import gc  # noqa: E402
+import posix  # noqa: E402
+from marshal import loads  # noqa: E402
+
+gc.disable()  # a command lives for milliseconds
+waiting: dict[str, tuple[str, Buffer]] = {}  # name -> (path, marshalled code)
+index: dict[str, tuple[int, int, str, bool, int, int]] = {}  # read when it is needed
+
+
+def read(place: tuple[Any, ...]) -> Buffer:
+    """Read one part of this file; bare_python.c has mapped it into memory."""
+    if bare:
+        start = len(bare.program) - LENGTH + place[0]
+        part: memoryview = bare.program[start : start + place[1]]
+        return part
     fd = posix.open(__file__, posix.O_RDONLY | posix.O_CLOEXEC)
     try:
         return posix.pread(fd, place[1], posix.fstat(fd).st_size - LENGTH + place[0])
@@ -107,6 +134,15 @@ class InMemory:
         exec(loads(code), module.__dict__)
 
 
+class Rest:
+    """Stands where Python's own finders will be, and makes them when all others have found nothing."""
+
+    @staticmethod
+    def find_spec(_name: str, _path: object = None, _target: object = None) -> None:
+        """Finish the start of the interpreter: the finders that it appends are asked next."""
+        bare.finish()
+
+
 class InFile:
     """Finds and loads single modules in this file; all others are looked for as usual."""
 
@@ -142,31 +178,24 @@ def family(words: list[str]) -> str:
     return "stop"
 
 
-def make_extension(name: str, path: str) -> None:
-    """Load an extension module where it was found before; one that has gone is looked for as usual."""
-    try:
-        module = _imp.create_dynamic(loaded["_frozen_importlib"].ModuleSpec(name, None, origin=path))
-    except ImportError:
-        return
-    _imp.exec_dynamic(module)
-    loaded[name] = module
-
-
 def start(words: list[str]) -> None:
     """Make the group's modules and start the command."""
-    sources, now, later = loads(read(GROUPS[family(words)]))
-    for source in sources:
-        if not is_current(*source):
-            package = __file__.rpartition("/")[0].rpartition("/")[0]
-            ours = sys.orig_argv[: -len(sys.argv)]
-            posix.execv(sys.executable, [*ours, f"{package}/launch.py", *words])
-    for extension in EXTENSIONS.items():
-        make_extension(*extension)
+    flags = sys.orig_argv[1 : -len(sys.argv)]
+    if bare and bare.abilities != ABILITIES:  # it was compiled from another checkout
+        posix.execv(sys.executable, [sys.executable, *flags, *sys.argv])
+    group = GROUPS[family(words)]
+    sources, now, later = loads(read(group))
+    if not (bare.is_current(sources) if bare else all(is_current(*source) for source in sources)):
+        package = __file__.rpartition("/")[0].rpartition("/")[0]
+        posix.execv(sys.executable, [sys.executable, *flags, f"{package}/launch.py", *words])
     for module in now:
         make(*module)
-    for name, path, code in later:
-        waiting[name] = (path, code)
+    block = read(group[2:])
+    for name, path, begin, length in later:
+        waiting[name] = (path, block[begin : begin + length])
     sys.meta_path[:0] = [InMemory, InFile]
+    if bare:
+        sys.meta_path.append(Rest)
     loaded["minicontainer.launch"].main(words)
 
 

@@ -26,8 +26,17 @@ libraries = ""
 FAILURE = 70  # sysexits(3) EX_SOFTWARE: a bug, with its traceback
 
 
+def finish_interpreter() -> None:
+    """Start the rest of Python, where it was started by bare_python.c: sys.path, sys.stdout, codecs, open."""
+    if "_bare" in sys.builtin_module_names:
+        import _bare
+
+        _bare.finish()
+
+
 def reach_libraries() -> None:
     """Make third-party libraries and the package's own parent directory importable. For cold code only."""
+    finish_interpreter()
     for path in (PACKAGE.rpartition("/")[0], libraries):
         if path and path not in sys.path:
             sys.path.append(path)
@@ -45,11 +54,14 @@ def main(words: list[str]) -> None:
     except KeyboardInterrupt:
         code = 130
     except BaseException:
+        finish_interpreter()
         sys.excepthook(*sys.exc_info())
         code = FAILURE
-    for stream in filter(None, (sys.stdout, sys.stderr)):  # None is what the caller has closed
+    for name in ("stdout", "stderr"):
         try:
-            stream.flush()
+            stream = getattr(sys, name, None)  # None is what the caller has closed, or nobody has asked for
+            if stream:
+                stream.flush()
         except (OSError, ValueError):
             code = code or 1
     posix._exit(code)

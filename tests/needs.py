@@ -14,6 +14,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sysconfig
 from collections.abc import Callable
 from pathlib import Path
 
@@ -120,6 +121,7 @@ CAPABILITIES = (
 
 PLAIN: dict[str, Callable[[], bool]] = {
     "root": is_root,
+    "minicontainer-python": lambda: Path(sysconfig.get_path("scripts"), "minicontainer-python").exists(),
     "userns": can_make_user_namespaces,
     "timens": lambda: Path("/proc/self/ns/time").exists(),
     "cgroup2": lambda: cgroup2_tree() is not None,

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.bare_python import FLAGS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -25,7 +27,8 @@ FILE = f"hot-lane.{sys.implementation.cache_tag}.pyc"
 class PackageCopy:
     """A copy of the package, with which the runtime's command line can be called as the launcher does."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, python: str | Path) -> None:
+        self.python = python
         self.package = folder / "minicontainer"
         self.hot = self.package / "__pycache__" / FILE
         shutil.copytree(
@@ -35,7 +38,7 @@ class PackageCopy:
     def command(self, *words: str) -> list[str]:
         """Give the command line that the launcher would become."""
         program = self.hot if self.hot.exists() else self.package / "launch.py"
-        return [PYTHON, "-I", "-S", "-X", "utf8", str(program), "minicontainer-runtime", "", *words]
+        return [str(self.python), *FLAGS, str(program), "minicontainer-runtime", "", *words]
 
     def say(self, *words: str, user: int | None = None) -> str:
         """Run a command that must succeed; give what it prints."""
@@ -56,8 +59,8 @@ class PackageCopy:
 
 
 @contextmanager
-def package_copy() -> Iterator[PackageCopy]:
+def package_copy(python: str | Path = PYTHON) -> Iterator[PackageCopy]:
     """Make a copy that every user may read, and remove it in the end."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
-        yield PackageCopy(Path(folder))
+        yield PackageCopy(Path(folder), python)

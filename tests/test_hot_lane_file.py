@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from minicontainer import hot_build
+from tests.bare_python import QUICK
 from tests.call_graph import at_import, is_ours
-from tests.package_copy import FILE, PackageCopy, package_copy
+from tests.package_copy import FILE, PYTHON, PackageCopy, package_copy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,17 +23,17 @@ if TYPE_CHECKING:
 NOBODY = 65534
 # What the interpreter has built in, or keeps in one small file, and that costs no millisecond.
 ALLOWED = {
-    "__future__", "posix", "sys", "errno", "_ctypes", "_json", "fcntl", "select", "_signal", "_sha256",
-    "_sha2", "marshal", "gc", "time", "_imp",
+    "__future__", "_bare", "posix", "sys", "errno", "_ctypes", "_json", "fcntl", "select", "_signal",
+    "_sha256", "_sha2", "marshal", "gc", "time", "_imp",
 }  # fmt: skip
 # What only tells: words for people, the names of flags, the causes of refused calls.
 ONLY_TELLS = ("explain", "linux.words", "linux.spelling", "linux.flags", "linux.causes", "launch_cold")
 
 
-@pytest.fixture
-def copy() -> Iterator[PackageCopy]:
-    """Give a copy that every user may read."""
-    with package_copy() as made:
+@pytest.fixture(params=[PYTHON, pytest.param(QUICK, marks=pytest.mark.requires("minicontainer-python"))])
+def copy(request: pytest.FixtureRequest) -> Iterator[PackageCopy]:
+    """Give a copy that every user may read, for each of the two interpreters."""
+    with package_copy(request.param) as made:
         yield made
 
 

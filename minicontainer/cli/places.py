@@ -17,6 +17,8 @@ import fcntl
 import posix
 
 from minicontainer.errors import Conflict, Error
+from minicontainer.linux.descriptors import read_beginning
+from minicontainer.runtime.container import read_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,8 +37,7 @@ def home() -> str:
 
 def in_user_namespace() -> bool:
     """Tell whether root here is not root of the whole machine."""
-    with open("/proc/self/uid_map", "rb", buffering=0) as file:
-        return file.read(256).split() != [b"0", b"0", b"4294967295"]
+    return read_beginning("/proc/self/uid_map").split() != [b"0", b"0", b"4294967295"]
 
 
 def make(path: str) -> str:
@@ -71,8 +72,7 @@ def cached(name: str, source: str, make_text: Callable[[], str]) -> str:
     folder = f"{home()}/cache"
     path = f"{folder}/{name}-{version.st_size:x}-{version.st_mtime_ns:x}"
     try:
-        with open(path, "rb", buffering=0) as file:
-            return file.read().decode()
+        return read_file(path).decode()
     except FileNotFoundError:
         text = make_text()
         make(folder)

@@ -9,8 +9,7 @@ See capabilities(7), capset(2), prctl(2).
 
 from __future__ import annotations
 
-import posix
-
+from minicontainer.linux.descriptors import read_beginning
 from minicontainer.linux.kernel import buffer, check, kernel_call, syscall, u32
 from minicontainer.linux.numbers import SYS_capget, SYS_capset
 
@@ -61,8 +60,4 @@ def capget() -> tuple[int, int, int]:
 
 def last_capability() -> int:
     """Read the highest capability number that the running kernel knows."""
-    fd = posix.open("/proc/sys/kernel/cap_last_cap", posix.O_RDONLY | posix.O_CLOEXEC)
-    try:
-        return int(posix.read(fd, 16))
-    finally:
-        posix.close(fd)
+    return int(read_beginning("/proc/sys/kernel/cap_last_cap"))

@@ -74,13 +74,14 @@ def find_cgroup2() -> str | None:
         if " - cgroup2 " not in line:
             continue
         fields = line.split(" ", 5)
-        point = _unescape(fields[4])
+        point = unescape(fields[4])
         if _device_at(point) == fields[2] and (found is None or point.startswith("/sys/")):
             found = point
     return found
 
 
-def _unescape(path: str) -> str:
+def unescape(path: str) -> str:
+    """Read a path as mountinfo writes it: blanks and the like by their octal numbers. See proc(5)."""
     for written, meant in ESCAPES if "\\" in path else ():
         path = path.replace(written, meant)
     return path

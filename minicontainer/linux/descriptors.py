@@ -9,11 +9,22 @@ See close_range(2), fcntl(2).
 
 from __future__ import annotations
 
+import posix
+
 from minicontainer.linux.kernel import check, long, syscall
 from minicontainer.linux.numbers import SYS_close_range
 
 CLOSE_RANGE_CLOEXEC = 4
 LAST = 0xFFFFFFFF
+
+
+def read_beginning(path: str, size: int = 4096) -> bytes:
+    """Read what a short file holds, as those of /proc are."""
+    fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+    try:
+        return posix.read(fd, size)
+    finally:
+        posix.close(fd)
 
 
 def close_on_exec_from(first: int) -> None:

@@ -2,17 +2,17 @@
 
 Every change that minicontainer makes to the machine goes through a function marked `@kernel_call`. The mark
 gives it two things: a refused call raises `KernelError` with its arguments, and whoever watches is told of
-each call. The wrappers call libc's syscall(2) through the C core of ctypes, because importing ctypes itself
-costs 3 ms.
+each call. The wrappers call libc's syscall(2): through bare_python.c where that runs us, else through the C
+core of ctypes, because importing ctypes itself costs 3 ms.
 
-Integers are passed as C ints, sign-extended by libffi: wrap what may not fit into 32 bits with `long`.
+libffi passes integers as C ints, sign-extended: wrap what may not fit into 32 bits with `long`.
 
 See syscalls(2), syscall(2), errno(3).
 """
 
 from __future__ import annotations
 
-import _ctypes
+import sys
 
 from minicontainer.errors import KernelError
 from minicontainer.trace.events import steps, witnesses
@@ -26,67 +26,69 @@ if TYPE_CHECKING:
     R = TypeVar("R")
 
 
-class long(_ctypes._SimpleCData):  # type: ignore[type-arg] # noqa: N801 - named as the C type
-    """A C long: wide enough for an address or a 64-bit flag word."""
-
-    _type_ = "l"
-
-
-class char(_ctypes._SimpleCData):  # type: ignore[type-arg] # noqa: N801 - named as the C type
-    """A C char, of which buffers are made."""
-
-    _type_ = "c"
-
-
-class text(_ctypes._SimpleCData):  # type: ignore[type-arg] # noqa: N801 - what a C char * points to
-    """A C char pointer."""
-
-    _type_ = "z"
-
-
-class _Function(_ctypes.CFuncPtr):
-    _flags_ = _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_USE_ERRNO
-    _restype_ = long
-
-
-_libc = _ctypes.dlopen(None, 0)  # type: ignore[arg-type] # None: the program itself
-syscall: Any = _Function(_ctypes.dlsym(_libc, "syscall"))
-last_errno = _ctypes.get_errno
-_buffer_types: dict[int, Any] = {}
 CHILD = (0, -1)  # what clone3 answers in the child: it is one call, and told by the parent alone
+
+if "_bare" in sys.builtin_module_names:
+    import _bare
+
+    syscall: Any = _bare.syscall
+    last_errno: Callable[[], int] = _bare.last_error
+    address: Callable[[Any], int] = _bare.address
+    long = int
+    buffer: Callable[[int], Any] = bytearray
+    keep: Callable[[bytes], Any] = bytearray
+
+    def pointer(data: bytes) -> bytes:
+        """Write a pointer to `data`, as structures hold it. The caller keeps the data alive."""
+        return u64(address(data))
+
+else:
+    import _ctypes
+
+    class long(_ctypes._SimpleCData):  # type: ignore[no-redef, type-arg] # noqa: N801 - named as the C type
+        """A C long: wide enough for an address or a 64-bit flag word."""
+
+        _type_ = "l"
+
+    class _Char(_ctypes._SimpleCData):  # type: ignore[type-arg]
+        _type_ = "c"
+
+    class _Text(_ctypes._SimpleCData):  # type: ignore[type-arg]
+        _type_ = "z"
+
+    class _Function(_ctypes.CFuncPtr):
+        _flags_ = _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_USE_ERRNO
+        _restype_ = long
+
+    _libc = _ctypes.dlopen(None, 0)  # type: ignore[arg-type] # None: the program itself
+    syscall = _Function(_ctypes.dlsym(_libc, "syscall"))
+    last_errno, address = _ctypes.get_errno, _ctypes.addressof
+    _buffer_types: dict[int, Any] = {}
+
+    def buffer(size: int) -> Any:
+        """Make a zeroed block of `size` bytes that the kernel may write to; `bytes(block)` reads it back."""
+        kind = _buffer_types.get(size)
+        if kind is None:
+            kind = type(f"char[{size}]", (_ctypes.Array,), {"_length_": size, "_type_": _Char})
+            _buffer_types[size] = kind
+        return kind()
+
+    def pointer(data: bytes) -> bytes:
+        """Write a pointer to `data`, as structures hold it. The caller keeps the data alive."""
+        return bytes(_Text(data))
+
+    def keep(data: bytes) -> Any:
+        """Copy bytes into a block with an address; the caller keeps the block alive."""
+        block = buffer(len(data))
+        block.raw = data
+        return block
 
 
 def check(result: int) -> int:
     """Turn the C convention (-1 and errno) into the Python one (an exception)."""
     if result < 0:
-        raise OSError(_ctypes.get_errno(), "")
+        raise OSError(last_errno(), "")
     return result
-
-
-def buffer(size: int) -> Any:
-    """Make a zeroed block of `size` bytes that the kernel may write to; `bytes(block)` reads it back."""
-    kind = _buffer_types.get(size)
-    if kind is None:
-        kind = type(f"char[{size}]", (_ctypes.Array,), {"_length_": size, "_type_": char})
-        _buffer_types[size] = kind
-    return kind()
-
-
-def address(block: Any) -> int:
-    """Say where a block lies, for structures that hold pointers. The caller keeps the block alive."""
-    return int(_ctypes.addressof(block))
-
-
-def pointer(data: bytes) -> bytes:
-    """Write a pointer to `data`, as structures hold it. The caller keeps the data alive."""
-    return bytes(text(data))
-
-
-def keep(data: bytes) -> Any:
-    """Copy bytes into a block with an address."""
-    block = buffer(len(data))
-    block.raw = data
-    return block
 
 
 def u32(*numbers: int) -> bytes:

@@ -74,7 +74,7 @@ def close_the_door() -> None:
     # it, and to free it would copy every page of it.
     in_memory = [finder for finder in sys.meta_path if getattr(finder, "__name__", "") == "InMemory"]
     sys.meta_path[:] = in_memory  # hot_start.py
-    del sys.path[:]
+    sys.__dict__.get("path", []).clear()  # Python's own finders are there only if somebody has asked for them
 
 
 def end_when_asked() -> None:

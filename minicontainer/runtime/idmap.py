@@ -13,6 +13,7 @@ import posix
 
 from minicontainer.errors import KernelError, SpecError
 from minicontainer.linux import mounts as m
+from minicontainer.linux.descriptors import read_beginning
 from minicontainer.linux.namespaces import CLONE_NEWUSER, write_id_map
 from minicontainer.linux.process import SIGCHLD, clone3, pidfd_send_signal
 from minicontainer.runtime.mounting import copy_of_tree
@@ -62,10 +63,8 @@ def map_ids_by_helper(pid: int, uid_mappings: Mappings, gid_mappings: Mappings) 
         ("newuidmap", "uid_map", uid_mappings),
         ("newgidmap", "gid_map", gid_mappings),
     ):
-        with open(f"/proc/{pid}/{kind}", "rb", buffering=0) as file:
-            if not mappings or file.read(1):
-                continue
-        run([program, str(pid), *map_lines(mappings).split()])
+        if mappings and not read_beginning(f"/proc/{pid}/{kind}"):
+            run([program, str(pid), *map_lines(mappings).split()])
 
 
 def set_time_offsets(pid: int, offsets: dict[str, dict[str, int]]) -> None:

@@ -8,12 +8,13 @@ See overlayfs(5), memfd_create(2) "File sealing"; docs/decisions/0002.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import posix
-import sys
 
 from minicontainer.errors import Error, KernelError
 from minicontainer.linux import mounts as m
+from minicontainer.linux.cgroups import unescape
 from minicontainer.runtime.container import make_private_directories
 from minicontainer.runtime.interpreter import ALL_SEALS, PLACE, is_same_file
 from minicontainer.trace.events import step
@@ -29,9 +30,9 @@ def mounted_interpreter(interpreter: str) -> str:
 
     overlayfs(5), CVE-2019-5736
     """
-    prefix = sys.base_prefix.removeprefix(PLACE)
-    if not interpreter.startswith(prefix + "/"):
-        raise OSError(2, "the interpreter does not lie in its own prefix")
+    prefix = interpreter.rpartition("/bin/")[0]  # Python finds its library beside its own `bin`
+    if not prefix:
+        raise OSError(errno.ENOENT, "the interpreter does not lie in a prefix of its own")
     place = PLACE + prefix
     make_private_directories(EMPTY)
     make_private_directories(place)
@@ -58,10 +59,11 @@ def shows(place: str, below: str, interpreter: str) -> bool:
 
 def mount_overlay(prefix: str, place: str) -> None:
     """Mount an overlay that has no upper directory: there is nowhere that a write could go."""
+    lower = prefix.replace("\\", "\\\\").replace(":", "\\:")
     context = m.fsopen("overlay", m.FSOPEN_CLOEXEC)
     try:
         m.fsconfig(context, m.FSCONFIG_SET_STRING, "source", "minicontainer-interpreter", 0)
-        m.fsconfig(context, m.FSCONFIG_SET_STRING, "lowerdir", f"{prefix}:{EMPTY}", 0)
+        m.fsconfig(context, m.FSCONFIG_SET_STRING, "lowerdir", f"{lower}:{EMPTY}", 0)
         m.fsconfig(context, m.FSCONFIG_CMD_CREATE, None, None, 0)
         mount = m.fsmount(context, m.FSMOUNT_CLOEXEC, ATTRIBUTES)
         m.move_mount(mount, "", m.AT_FDCWD, place, m.MOVE_MOUNT_F_EMPTY_PATH)
@@ -85,7 +87,7 @@ def remove_overlays() -> list[str]:
     """Take away the overlays that `mounted_interpreter` made; returns where they were. For `system reset`."""
     removed = []
     with open("/proc/self/mountinfo", "rb") as file:
-        places = [line.split()[4].decode("utf-8", "surrogateescape") for line in file]
+        places = [unescape(line.split()[4].decode("utf-8", "surrogateescape")) for line in file]
     for place in reversed(places):
         if place.startswith(PLACE + "/"):
             try:

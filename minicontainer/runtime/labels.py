@@ -11,6 +11,7 @@ from __future__ import annotations
 import posix
 
 from minicontainer.errors import Unsupported
+from minicontainer.linux.descriptors import read_beginning
 from minicontainer.runtime.procfs import own_procfs, write_procfs
 
 
@@ -41,7 +42,6 @@ def check_labels(apparmor: str, selinux: str, mount_label: str) -> None:
 def has_apparmor() -> bool:
     """Tell whether the running kernel has AppArmor switched on."""
     try:
-        with open("/sys/module/apparmor/parameters/enabled", "rb", buffering=0) as file:
-            return file.read(1) == b"Y"
+        return read_beginning("/sys/module/apparmor/parameters/enabled", 1) == b"Y"
     except OSError:
         return False

@@ -121,8 +121,9 @@ def default_root() -> str:
 
 def in_user_namespace() -> bool:
     """Tell whether this root is only the root of some user namespace (rootless podman)."""
-    with open("/proc/self/uid_map", "rb", buffering=0) as file:
-        return file.read().split() != [b"0", b"0", b"4294967295"]
+    from minicontainer.linux.descriptors import read_beginning
+
+    return read_beginning("/proc/self/uid_map").split() != [b"0", b"0", b"4294967295"]
 
 
 def keep_from_program(descriptor: int) -> None:

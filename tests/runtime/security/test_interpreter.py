@@ -1,7 +1,7 @@
 """R01, R02: whoever enters a container cannot be caught by his /proc/PID/exe and overwritten (CVE-2019-5736).
 
 The image holds `/evil`, a script whose interpreter is /proc/self/exe: the program that enters executes
-itself, dumpable again, inside the container. For us that program is the host's Python.
+itself, dumpable again, inside the container. For us that program is the host's Python, or our own.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.bare_python import QUICK
 from tests.peers import peer
 from tests.runtime.checks import accepts
 from tests.runtime.runtimes import find_binary
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.requires("root", "cgroup2", "tool:gcc")
 
-HOSTS = [Path(sys.executable).resolve(), Path("/bin/sh").resolve()]
+HOSTS = [Path(sys.executable).resolve(), Path("/bin/sh").resolve(), *([QUICK] if QUICK.exists() else [])]
 PEERS = [path for path in (peer("runc"), peer("crun"), find_binary()) if path]
 
 
