@@ -243,6 +243,29 @@ static void start_python(int count, char **words) {
         demand(PyStatus_Error("no signals"));
 }
 
+/* Even a decoding error needs the registry of codecs, and to make that imports `encodings` from Python's library. So it
+   is made at once, with an empty module of that name, and the real one is imported for the first codec that is asked
+   for: the built-in types know UTF-8 by themselves. */
+
+static PyObject *find_codec(PyObject *self, PyObject *name) {
+    PyObject *encodings = PyImport_ImportModule("encodings");
+    (void)self;
+    if (encodings)
+        return PyObject_CallMethod(encodings, "search_function", "O", name);
+    if (!PyErr_ExceptionMatches(PyExc_ImportError))
+        return NULL;
+    PyErr_Clear(); /* in a container, where nothing is imported any more */
+    Py_RETURN_NONE;
+}
+
+static void make_codec_registry(void) {
+    static PyMethodDef finder = {"find_codec", find_codec, METH_O, "Find a codec in the module encodings."};
+    PyObject *made = PyImport_AddModule("encodings") ? PyCodec_LookupError("strict") : NULL;
+    if (!made || PyDict_DelItemString(PyImport_GetModuleDict(), "encodings") ||
+        PyCodec_Register(PyCFunction_New(&finder, NULL)))
+        demand(PyStatus_Error("no codecs"));
+}
+
 /* What of `sys` and `__main__` the second phase would make, and hot_start.py reads. */
 static PyObject *names_of_program(int count, char **words) {
     PyObject *all = PyList_New(0), *name = PyUnicode_DecodeFSDefault(words[WORDS_BEFORE_PROGRAM]);
@@ -263,6 +286,7 @@ int main(int count, char **words) {
         !mark_this_process())
         become_python(words);
     start_python(count, words);
+    make_codec_registry();
     PyObject *names = names_of_program(count, words);
     PyObject *code = PyMarshal_ReadObjectFromString(program + HEADER, program_size - HEADER);
     if (!code || !PyEval_EvalCode(code, names, names))
