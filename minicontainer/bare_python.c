@@ -36,13 +36,21 @@ static size_t program_size;
 
 int _PySignal_Init(int install_signal_handlers); /* of the second phase, but needed at once: SIGINT must clean up */
 
-/* The first phase readies the strings of all modules that Python has built in as bytecode, which costs half as much
-   as the rest of it: 150 pages are written to. Nobody imports these modules before the second phase, so it is done
-   there. The linker is told to call the function of this name instead (--wrap). */
+/* Before Python 3.13 the first phase readies the strings of all modules that are built in as bytecode, which costs
+   half as much as the rest of it: 150 pages are written to. Nobody imports these modules before the second phase, so
+   it is done there. The linker is told to call the function of this name instead (--wrap). */
+#if PY_VERSION_HEX < 0x030D0000
 int __real__Py_Deepfreeze_Init(void);
 int __wrap__Py_Deepfreeze_Init(void);
 
 int __wrap__Py_Deepfreeze_Init(void) { return 0; }
+static int ready_codecs(void) { return PyCodec_LookupError("strict") != NULL; } /* whoever asks first makes them */
+#else
+static int __real__Py_Deepfreeze_Init(void) { return 0; }
+PyStatus _PyCodec_InitRegistry(PyInterpreterState *interpreter);
+
+static int ready_codecs(void) { return !PyStatus_Exception(_PyCodec_InitRegistry(PyInterpreterState_Get())); }
+#endif
 
 /* ---- memory -------------------------------------------------------------------------------------------- */
 
@@ -260,8 +268,8 @@ static PyObject *find_codec(PyObject *self, PyObject *name) {
 
 static void make_codec_registry(void) {
     static PyMethodDef finder = {"find_codec", find_codec, METH_O, "Find a codec in the module encodings."};
-    PyObject *made = PyImport_AddModule("encodings") ? PyCodec_LookupError("strict") : NULL;
-    if (!made || PyDict_DelItemString(PyImport_GetModuleDict(), "encodings") ||
+    if (!PyImport_AddModule("encodings") || !ready_codecs() ||
+        PyDict_DelItemString(PyImport_GetModuleDict(), "encodings") ||
         PyCodec_Register(PyCFunction_New(&finder, NULL)))
         demand(PyStatus_Error("no codecs"));
 }
