@@ -1,6 +1,7 @@
 """`python -m benchmarks`: the table of ratios, ours beside crun's and runc's.
 
-See benchmarks/__init__.py for how it is measured, and lines.py for the goals.
+See benchmarks/__init__.py for how it is measured, lines.py for the goals, and counts.py for what is shown
+instead where the processor is emulated and no time can be believed.
 """
 
 from __future__ import annotations
@@ -8,39 +9,65 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
+from benchmarks.counts import LINES, faulted, modules, traced
 from benchmarks.lines import GOALS, Bench
+from benchmarks.machine import examine
 from benchmarks.measure import Series
 from tests.peers import in_v2_view, is_unified, peer
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 PEERS = ("crun", "runc")
+ROUNDS_OF_COUNTS = 3  # they hardly differ
 SCRATCH = 'mount -t tmpfs bench "$0" && exec "$@"'
 
 
 def main() -> int:
     """Measure, print the table, and write it as JSON where that was asked for."""
+    options = understand()
+    if options.folder is None:
+        return in_a_place_of_its_own()
+    machine = examine()
+    if machine.emulated:
+        print(f"This is {machine.name}: nothing takes its real time here. Counts instead of times:\n")
+    runtimes = {"ours": our_runtime()} | {name: str(path) for name in PEERS if (path := peer(name))}
+    if machine.emulated or options.counts:
+        figures = count(options.folder, runtimes, min(options.rounds, ROUNDS_OF_COUNTS))
+    else:
+        if len(runtimes) == 1:
+            sys.exit("benchmarks: no peer is here to compare with: make peers")
+        figures = measure(Bench(options.folder, runtimes, options.rounds, options.load))
+    show(figures, list(runtimes))
+    print(f"on {os.cpu_count()} processor(s) of {machine.name}, Linux {os.uname().release}")
+    if options.json:
+        told = {"machine": machine.name, "emulated": machine.emulated, "figures": figures}
+        options.json.write_text(json.dumps(told, indent=2) + "\n")
+    return 0
+
+
+def understand() -> argparse.Namespace:
+    """Read the command line."""
     parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
     parser.add_argument("--rounds", type=int, default=30, help="how often each command is run (30)")
     parser.add_argument("--load", type=int, default=48, help="containers per throughput measurement (48)")
+    parser.add_argument(
+        "--counts", action="store_true", help="count calls, bytes, page faults; take no times"
+    )
     parser.add_argument("--json", type=Path, help="write the figures into this file too")
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)  # inside, where everything is ready
-    options = parser.parse_args()
-    if options.folder is None:
-        return in_a_place_of_its_own()
-    runtimes = {"ours": str(CHECKOUT / ".venv/bin/minicontainer-runtime")}
-    runtimes |= {name: str(path) for name in PEERS if (path := peer(name))}
-    if len(runtimes) == 1:
-        sys.exit("benchmarks: no peer is here to compare with: make peers")
-    figures = measure(Bench(options.folder, runtimes, options.rounds, options.load))
-    show(figures, list(runtimes))
-    if options.json:
-        options.json.write_text(json.dumps(figures, indent=2) + "\n")
-    return 0
+    return parser.parse_args()
+
+
+def our_runtime() -> str:
+    """Find our runtime: this checkout's, or the one that is installed where there is no .venv."""
+    own = CHECKOUT / ".venv/bin/minicontainer-runtime"
+    found = str(own) if own.exists() else shutil.which("minicontainer-runtime")
+    return found or sys.exit("benchmarks: minicontainer-runtime is not installed")
 
 
 def in_a_place_of_its_own() -> int:
@@ -72,25 +99,46 @@ def measure(bench: Bench) -> dict[str, dict[str, float]]:
     return figures
 
 
+def count(folder: Path, runtimes: dict[str, str], rounds: int) -> dict[str, dict[str, float]]:
+    """Count what does not depend on the clock.
+
+    Only of commands that leave nothing behind: strace stays with whatever a command leaves.
+    """
+    figures: dict[str, dict[str, float]] = {}
+    faults = Bench(folder / "faults", runtimes, rounds, 0, faulted)
+    calls = Bench(folder / "calls", runtimes, rounds, 0, traced)
+    for name in ("run", "exec", "delete"):
+        series = getattr(calls, name)()
+        for what, part in LINES.items():
+            figures[f"{name}, {what}"] = {of: found.median(part) for of, found in series.items()}
+        series = getattr(faults, name)()
+        figures[f"{name}, page faults"] = {of: found.median("faults") for of, found in series.items()}
+    for family, number in modules().items():
+        figures[f"{family}, modules"] = {"ours": number}
+    return figures
+
+
 def milliseconds(series: dict[str, Series], what: str) -> dict[str, float]:
     """Give the medians of a line."""
     return {name: found.median(what) * 1000 for name, found in series.items()}
 
 
 def show(figures: dict[str, dict[str, float]], names: list[str]) -> None:
-    """Print the figures, the ratios and whether they meet the goals."""
+    """Print the figures, the ratios and, where there are some, whether they meet the goals."""
     peers = names[1:]
+    times = any(line in GOALS for line in figures)
     print(f"{'medians of alternating runs':36}" + "".join(f"{name:>10}" for name in names), end="")
-    print("".join(f"{'ours/' + name:>12}{'goal':>7}" for name in peers))
+    print("".join(f"{'ours/' + name:>12}" + (f"{'goal':>7}" if times else "") for name in peers))
     for line, found in figures.items():
-        print(f"{line:36}" + "".join(f"{found[name]:10.1f}" for name in names), end="")
-        for name in peers:
+        columns = [f"{found[name]:10.{1 if times else 0}f}" if name in found else 10 * " " for name in names]
+        print(f"{line:36}" + "".join(columns), end="")
+        for name in [name for name in peers if found.get(name)]:
             ratio, goal = found["ours"] / found[name], GOALS.get(line, {}).get(name)
             verdict = "" if goal is None else f"{goal:5}{' +' if ratio <= goal else ' -'}"
-            print(f"{ratio:12.2f}{verdict:>7}", end="")
+            print(f"{ratio:12.2f}" + (f"{verdict:>7}" if times else ""), end="")
         print()
-    print("milliseconds, containers per second; a goal is met (+) or not (-)")
-    print(f"on {os.cpu_count()} processors, Linux {os.uname().release}")
+    if times:
+        print("milliseconds, containers per second; a goal is met (+) or not (-)")
 
 
 if __name__ == "__main__":

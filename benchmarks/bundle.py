@@ -9,6 +9,7 @@ import shutil
 from pathlib import Path
 
 from minicontainer.cli.config import CAPABILITIES, Wanted, config_text
+from minicontainer.cli.options import COMMANDS
 from minicontainer.oci.docker_profile import default_seccomp
 
 BUSYBOX = Path("/bin/busybox")
@@ -30,8 +31,7 @@ def make_bundle(place: Path, rootfs: Path, *args: str, cgroup: str = "") -> Path
     release = os.uname().release.split(".")
     kernel = (int(release[0]), int(release[1].split("-")[0]))
     seccomp = default_seccomp(CAPABILITIES, platform.machine(), kernel)
-    options = {"hostname": "bench", "env": [], "workdir": "/", "user": "0", "tty": False, "read_only": False}
-    wanted = Wanted("bench", str(rootfs), {"command": list(args), **options})
+    wanted = Wanted("bench", str(rootfs), COMMANDS["run"].nothing_given() | {"command": list(args)})
     config = json.loads(config_text(wanted, json.dumps(seccomp), False))
     config["linux"].pop("cgroupsPath", None)
     if cgroup:

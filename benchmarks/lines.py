@@ -9,9 +9,10 @@ import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from benchmarks.bundle import make_bundle, make_rootfs
-from benchmarks.measure import Cost, Series, interleave, peak_memory, rate, timed
+from benchmarks.measure import Gauge, Series, interleave, peak_memory, rate, timed
 
 # line -> peer -> the largest ratio of ours to the peer's that meets the goal
 GOALS = {
@@ -30,11 +31,13 @@ class Bench:
     runtimes: dict[str, str]
     rounds: int
     load: int
+    gauge: Gauge = timed  # what is measured of a command
     numbers: Iterator[int] = field(default_factory=lambda: iter(range(1 << 30)))
     quick: Path = field(init=False)
     long: Path = field(init=False)
 
     def __post_init__(self) -> None:
+        self.folder.mkdir(exist_ok=True)
         rootfs = make_rootfs(self.folder / "rootfs")
         self.quick = make_bundle(self.folder / "quick", rootfs, "true")
         self.long = make_bundle(self.folder / "long", rootfs, "sleep", "1000000")
@@ -50,22 +53,22 @@ class Bench:
     def run(self) -> dict[str, Series]:
         """Measure a container from start to exit."""
 
-        def once(name: str) -> Cost:
-            return timed(self.argv(name, "run", self.identifier()), str(self.quick))
+        def once(name: str) -> Any:
+            return self.gauge(self.argv(name, "run", self.identifier()), str(self.quick))
 
         return interleave(list(self.runtimes), self.rounds, once)
 
     def life(self) -> dict[str, Series]:
         """Measure create, start and delete, without the program's own time between the last two."""
 
-        def once(name: str) -> Cost:
+        def once(name: str) -> Any:
             container, pid_file = self.identifier(), self.folder / "pid"
             words = ("create", "--bundle", str(self.quick), "--pid-file", str(pid_file), container)
-            cost = timed(self.argv(name, *words))
+            cost = self.gauge(self.argv(name, *words))
             handle = os.pidfd_open(int(pid_file.read_text()))
-            cost += timed(self.argv(name, "start", container))
+            cost += self.gauge(self.argv(name, "start", container))
             wait_for(handle)
-            return cost + timed(self.argv(name, "delete", container))
+            return cost + self.gauge(self.argv(name, "delete", container))
 
         return interleave(list(self.runtimes), self.rounds, once)
 
@@ -74,18 +77,18 @@ class Bench:
         with contextlib.ExitStack() as undo:
             running = {name: undo.enter_context(self.container(name)) for name in self.runtimes}
 
-            def once(name: str) -> Cost:
-                return timed(self.argv(name, "exec", running[name], "true"))
+            def once(name: str) -> Any:
+                return self.gauge(self.argv(name, "exec", running[name], "true"))
 
             return interleave(list(self.runtimes), self.rounds, once)
 
     def delete(self) -> dict[str, Series]:
         """Measure the forced removal of a container that runs."""
 
-        def once(name: str) -> Cost:
+        def once(name: str) -> Any:
             container = self.identifier()
             timed(self.argv(name, "run", "--detach", "--bundle", str(self.long), container))
-            return timed(self.argv(name, "delete", "--force", container))
+            return self.gauge(self.argv(name, "delete", "--force", container))
 
         return interleave(list(self.runtimes), self.rounds, once)
 

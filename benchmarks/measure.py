@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,14 +24,18 @@ class Cost:
         return Cost(self.wall + other.wall, self.cpu + other.cpu)
 
 
+# Runs a command, in a directory, and says what it cost; costs can be added.
+Gauge = Callable[..., Any]
+
+
 @dataclass(slots=True)
 class Series:
     """All that one runtime cost in one line of the table."""
 
-    costs: list[Cost] = field(default_factory=list)
+    costs: list[Any] = field(default_factory=list)
 
     def median(self, what: str) -> float:
-        """Give the median of `wall` or `cpu`."""
+        """Give the median of one of the costs' fields, as `wall` or `cpu`."""
         found: list[float] = [getattr(cost, what) for cost in self.costs]
         return statistics.median(found)
 
@@ -69,7 +74,7 @@ def peak_memory(argv: Sequence[str], directory: str) -> int:
     return int(done.stderr.split()[-1])
 
 
-def interleave(names: Sequence[str], rounds: int, once: Callable[[str], Cost]) -> dict[str, Series]:
+def interleave(names: Sequence[str], rounds: int, once: Callable[[str], Any]) -> dict[str, Series]:
     """Call `once` for every name, `rounds` times, in a new random order each; the first does not count."""
     series = {name: Series() for name in names}
     for number in range(rounds + 1):

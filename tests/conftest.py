@@ -1,6 +1,7 @@
 """What every test of the house has: the words of `requires`, a strict mode, the promise to leave no trace.
 
 `MINICONTAINER_TEST_STRICT=1` turns every skip into a failure; it is set where everything must exist.
+`--guest` chooses the tests that are run in a virtual machine: tests/guests.py.
 `--rounds` says how often a test repeats what goes wrong only now and then: a few times by default, in full
 for `make soak`.
 See tests/needs.py (the vocabulary) and tests/leftovers.py (what counts as a trace).
@@ -9,6 +10,7 @@ See tests/needs.py (the vocabulary) and tests/leftovers.py (what counts as a tra
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
@@ -19,7 +21,7 @@ import pytest
 HERE = Path(__file__).parent
 pytest.register_assert_rewrite(*(f"tests.{entry.name}" for entry in HERE.iterdir() if entry.is_dir()))
 
-from tests import leftovers, needs  # noqa: E402
+from tests import guests, leftovers, needs  # noqa: E402
 
 STRICT = "MINICONTAINER_TEST_STRICT"
 
@@ -28,14 +30,19 @@ hypothesis.settings.register_profile("full", deadline=None, database=None, max_e
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the one option that all repeating tests share."""
+    """Add the option that all repeating tests share, and the one that chooses the tests for a guest."""
     parser.addoption("--rounds", default="small", help="how often to repeat: small, full or a number")
+    parser.addoption("--guest", help="only the tests for a guest: plain, plain:0/2 (the first half), systemd")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Choose the number of examples, and take in the orphans of what the tests start."""
     hypothesis.settings.load_profile("full" if config.getoption("--rounds") == "full" else "small")
     leftovers.become_subreaper()
+    # A shell without job control starts `make test &` deaf to both, and containers would inherit that.
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.fixture
@@ -53,14 +60,29 @@ def needs_of(item: pytest.Item) -> list[str]:
     return [need for mark in item.iter_markers("requires") for need in mark.args]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Refuse a word that is not in the vocabulary before any test has run."""
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Refuse a word that is not in the vocabulary before any test has run; choose the tests for a guest."""
     for item in items:
         for need in needs_of(item):
             try:
                 needs.met(need)
             except needs.UnknownNeedError as problem:
                 raise pytest.UsageError(f"{item.nodeid}: {problem}") from problem
+    guests.refuse_wrong_marks(items)
+    config.stash[guests.MARKED] = [item.nodeid for item in items if guests.guest_of(item)]
+    if config.getoption("--guest"):
+        items[:], others = guests.split(items, guests.read_part(config.getoption("--guest")))
+        config.hook.pytest_deselected(items=others)
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Write down beside the junit file what a guest is to run, and what all guests are."""
+    if session.config.getoption("--guest") and session.config.option.xmlpath:
+        folder = Path(session.config.option.xmlpath).parent
+        chosen = [item.nodeid for item in session.items]
+        for name, tests in (("chosen", chosen), ("marked", session.config.stash[guests.MARKED])):
+            (folder / name).write_text("".join(f"{test}\n" for test in tests))
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -130,12 +130,15 @@ PLAIN: dict[str, Callable[[], bool]] = {
     "systemd": lambda: Path("/run/systemd/system").is_dir(),
     "loop": lambda: Path("/dev/loop-control").exists(),
     "fuse": lambda: Path("/dev/fuse").exists(),
+    "vm": lambda: all(map(shutil.which, ("mmdebstrap", "sqfstar", "mke2fs"))),
+    "guest": lambda: Path("/usr/lib/minicontainer-guest").is_dir(),  # of `minicontainer vm`
     "kvm": lambda: os.access("/dev/kvm", os.R_OK | os.W_OK),
 }
 
 WITH_VALUE: dict[str, Callable[[str], bool]] = {
     "arch": lambda name: platform.machine() == name,
     "capability": has_capability,
+    "cpus": lambda least: (os.cpu_count() or 1) >= int(least),
     "controller": has_controller,
     "filesystem": has_file_system,
     "import": lambda name: importlib.util.find_spec(name) is not None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -56,6 +57,19 @@ def test_a_process_in_a_snapshot_may_end() -> None:
         before = leftovers.take()
         child.kill()
     leftovers.demand_no_trace(before, ONCE)
+
+
+def test_a_process_that_a_snapshot_has_overlooked_is_not_left_behind() -> None:
+    with subprocess.Popen(["sleep", "1000"]) as child:
+        (process,) = (name for name in leftovers.processes() if name.startswith(f"{child.pid} "))
+        tick = leftovers.started(process)
+        while (before := leftovers.take()).tick <= tick:
+            time.sleep(0.001)
+        before["process"].remove(process)
+        leftovers.demand_no_trace(before, ONCE)
+        before.tick = tick  # as if it had been started after the snapshot
+        assert f"left behind: process {process}: sleep 1000" in seen(before=before)
+        child.kill()
 
 
 def test_what_vanishes_is_reported_as_well() -> None:

@@ -47,12 +47,15 @@ MASKED = [
 ]  # fmt: skip
 READ_ONLY = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
 LARGEST_ID = 0xFFFFFFFE
+LIMITS = ("memory", "memory_swap", "cpus", "cpu_shares", "cpuset_cpus", "pids_limit")
 
 
 class Wanted:
     """What the command line asks for, as plain values."""
 
-    __slots__ = ("args", "container_id", "cwd", "env", "hostname", "read_only", "rootfs", "terminal", "user")
+    __slots__ = (
+        "args", "container_id", "cwd", "env", "hostname", "limits", "read_only", "rootfs", "terminal", "user",
+    )  # fmt: skip
 
     def __init__(self, container_id: str, rootfs: str, values: dict[str, Any]) -> None:
         self.container_id = container_id
@@ -64,6 +67,11 @@ class Wanted:
         self.user = read_user(values["user"] or "0")
         self.terminal: bool = values["tty"]
         self.read_only: bool = values["read_only"]
+        self.limits: dict[str, Any] = {}
+        if any([values[name] is not None for name in LIMITS]):
+            from minicontainer.cli.limits import read_limits
+
+            self.limits = read_limits(values)
 
 
 def config_text(wanted: Wanted, seccomp: str, rootless: bool) -> str:
@@ -110,7 +118,7 @@ def linux_part(wanted: Wanted, rootless: bool) -> dict[str, Any]:
     }
     if not rootless:
         part["cgroupsPath"] = f"/minicontainer-{wanted.container_id}"
-        part["resources"] = {"devices": [{"allow": False, "access": "rwm"}]}
+        part["resources"] = {"devices": [{"allow": False, "access": "rwm"}], **wanted.limits}
     return part
 
 

@@ -17,7 +17,7 @@ from minicontainer.cli import cold_commands, options
 from minicontainer.errors import Error
 
 PROGRAM = "minicontainer"
-WRONG_USE, WRONG_USE_OF_RUN = 1, 125
+WRONG_USE, WRONG_USE_OF_RUN, INTERRUPTED = 1, 125, 130
 WIDTH = 100
 EPILOG = """\b
 A first look:  minicontainer run --explain --prove busybox echo hello
@@ -34,6 +34,8 @@ def answer(arguments: list[str]) -> int:
         return WRONG_USE_OF_RUN if arguments[:1] == ["run"] else WRONG_USE
     except click.exceptions.Exit as end:
         return end.exit_code
+    except click.exceptions.Abort:  # Ctrl-C
+        return INTERRUPTED
     except Error as problem:
         from minicontainer.cli.failure import report
 
@@ -60,7 +62,7 @@ def build() -> click.Group:
                 below = click.Group(word, help=GROUPS[word], no_args_is_help=True)
                 parent.add_command(below)
             parent = below
-        parent.add_command(_command(last, command))
+        parent.add_command(_command(last, command, hidden=name in cold_commands.HIDDEN))
     return top
 
 
@@ -85,7 +87,7 @@ def version_option() -> click.Option:
 GROUPS = {"system": "Look after what minicontainer keeps on this machine.", **cold_commands.GROUPS}
 
 
-def _command(name: str, command: options.Command) -> click.Command:
+def _command(name: str, command: options.Command, *, hidden: bool) -> click.Command:
     def call(**values: Any) -> int:
         lists = {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
         return options.load(command)(lists)
@@ -98,6 +100,7 @@ def _command(name: str, command: options.Command) -> click.Command:
         # The first argument ends the options, as docker does: what follows belongs to the program in the
         # container.
         context_settings={"allow_interspersed_args": False},
+        hidden=hidden,
     )
 
 

@@ -76,6 +76,22 @@ RUN_OPTIONS = (
     Option("user", ("-u", "--user"), WORD, "UID[:GID]", "The numeric user, and group, of the program."),
     Option("tty", ("-t", "--tty"), FLAG, "", "Give the program a terminal of its own."),
     Option("interactive", ("-i", "--interactive"), FLAG, "", "Let the program read our standard input."),
+    Option(
+        "memory", ("-m", "--memory"), WORD, "BYTES", "The most memory it may use: 64m, 1.5g (6m at least)."
+    ),
+    Option(
+        "memory_swap",
+        ("--memory-swap",),
+        WORD,
+        "BYTES",
+        "Memory and swap together, -1 for no limit (else twice -m).",
+    ),
+    Option("cpus", ("--cpus",), WORD, "NUMBER", "How many CPUs' time it may use: 1.5."),
+    Option("cpu_shares", ("-c", "--cpu-shares"), WORD, "NUMBER", "Its part when CPUs are short (else 1024)."),
+    Option("cpuset_cpus", ("--cpuset-cpus",), WORD, "LIST", "The CPUs on which it may run: 0-2,4."),
+    Option(
+        "pids_limit", ("--pids-limit",), WORD, "NUMBER", "How many processes and threads, -1 for no limit."
+    ),
     Option("rm", ("--rm",), FLAG, "", "Accepted for docker's sake: nothing is ever kept."),
 )
 

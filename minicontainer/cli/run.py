@@ -26,9 +26,11 @@ from minicontainer.trace.events import witnesses
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from minicontainer.explain.narrator import Narrator
+    from minicontainer.runtime.container import Container
 
 NAME_BYTES = 6  # of randomness; written as twelve hexadecimal digits, as docker shows them
 LONGEST_NAME = 64
@@ -160,6 +162,18 @@ def run_in_bundle(wanted: Wanted, seccomp: str, values: dict[str, Any]) -> int:
             take_own_mount_table()
             wanted.rootfs = lay_writable_layer(wanted.rootfs, places.make(f"{places.home()}/scratch"), "")
         bundle.write_config(config_text(wanted, seccomp, rootless=False))
-        return run_container(CreateRequest(root, wanted.container_id, bundle.path))
+        return run_container(
+            CreateRequest(root, wanted.container_id, bundle.path), last_look=last_look(wanted)
+        )
     finally:
         bundle.remove()
+
+
+def last_look(wanted: Wanted) -> Callable[[Container], None] | None:
+    """Say what has to be looked at when the program has ended and the container's cgroup is still there."""
+    memory = wanted.limits.get("memory")
+    if not memory:
+        return None
+    from minicontainer.cli.limits import tell_kills
+
+    return lambda container: tell_kills(container, memory["limit"])

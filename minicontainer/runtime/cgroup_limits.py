@@ -122,8 +122,8 @@ def filter_devices(directory: int, rules: list[dict[str, Any]], update: bool) ->
     """Let the cgroup open only the devices that the rules allow, and the default ones.
 
     An update that only denies everything leaves the filter as it is: podman sends it with every update, and
-    it would take away the devices of the container's own configuration. In a user namespace, where the kernel
-    may refuse the filter, its device nodes cannot be made in the first place.
+    it would take away the devices of the container's own configuration. To an ordinary user, and in a user
+    namespace, the kernel may refuse the filter: device nodes cannot be made there in the first place.
     """
     if update and not any(rule.get("allow") for rule in rules):
         return
@@ -137,5 +137,5 @@ def filter_devices(directory: int, rules: list[dict[str, Any]], update: bool) ->
     try:
         attach(directory, container_rules(rules))
     except KernelError as problem:
-        if problem.errno != errno.EPERM or not in_user_namespace():
+        if problem.errno != errno.EPERM or not (posix.geteuid() or in_user_namespace()):
             raise

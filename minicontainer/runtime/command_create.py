@@ -13,6 +13,8 @@ from minicontainer.runtime.lifecycle import CreateRequest, bring_up, create, und
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from minicontainer.runtime.container import Container
     from minicontainer.runtime.first_process import FirstProcess
     from minicontainer.runtime.options import CommandLine
@@ -48,8 +50,16 @@ def run_command(line: CommandLine) -> int:
     return run_container(create_request(line), line.options["detach"], line.options["keep"])
 
 
-def run_container(request: CreateRequest, detach: bool = False, keep: bool = False) -> int:
-    """Run a container as `run` does; returns the program's exit code (128 + n for a signal)."""
+def run_container(
+    request: CreateRequest,
+    detach: bool = False,
+    keep: bool = False,
+    last_look: Callable[[Container], None] | None = None,
+) -> int:
+    """Run a container as `run` does; returns the program's exit code (128 + n for a signal).
+
+    `last_look` is called when the program has ended, before anything is removed.
+    """
     terminal = None if detach or request.console_socket else Terminal()
     container, first = bring_up(request, False, terminal)
     try:
@@ -73,6 +83,8 @@ def run_container(request: CreateRequest, detach: bool = False, keep: bool = Fal
     if detach:
         return 0
     code = terminal.relay_until_end(first) if terminal and terminal.master >= 0 else wait_for_end(first)
+    if last_look:
+        last_look(container)
     # Not by its name: `delete --force` may have removed it, and somebody made another one of that name.
     if not keep and container.lock_again():
         end_processes(container)

@@ -81,6 +81,7 @@ def copy_sources(plan: InitPlan, cgroup_source: str) -> int:
     """
     rootfs = copy_of_root(plan)
     all_of_them = rootfs >= 0
+    part_from_host(rootfs, plan)
     for entry in plan.mounts:
         if entry.options.idmap or entry.uid_mappings:
             if not entry.options.bind:
@@ -90,7 +91,17 @@ def copy_sources(plan: InitPlan, cgroup_source: str) -> int:
             entry.source_fd = copy_of_tree(entry.source, entry.options.recursive)
         elif all_of_them and entry.kind in ("cgroup", "cgroup2") and cgroup_source:
             entry.source_fd = copy_of_tree(cgroup_source, True)
+        part_from_host(entry.source_fd, plan)
     return rootfs
+
+
+def part_from_host(copy: int, plan: InitPlan) -> None:
+    """Let what the container mounts in a copy not show up on the host, whose shared mounts are its peers.
+
+    The first process does the same for what it copies itself, when it makes all of its own mounts slaves.
+    """
+    if copy >= 0 and not plan.root_propagation & m.MS_SHARED:
+        m.mount_setattr(copy, "", m.AT_EMPTY_PATH | m.AT_RECURSIVE, 0, 0, m.MS_SLAVE, 0)
 
 
 def copy_of_root(plan: InitPlan) -> int:

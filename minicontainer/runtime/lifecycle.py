@@ -114,6 +114,10 @@ def set_limits(
         from minicontainer.runtime.scope import enter_scope
 
         enter_scope(container, first, config)
+    if handover.plan.namespaces.uid_mappings:
+        from minicontainer.runtime.cgroup_owner import give_group
+
+        give_group(container.record["cgroup"], handover.plan)
 
 
 def load_what_follows() -> None:

@@ -58,9 +58,28 @@ def test_devices_are_denied_unless_they_are_the_default_ones() -> None:
     assert made()["linux"]["resources"]["devices"] == [{"allow": False, "access": "rwm"}]
 
 
+def test_limits_stand_beside_the_device_rule() -> None:
+    found = made(memory="64m", cpus="1", pids_limit="50")["linux"]["resources"]
+    assert found == {
+        "devices": [{"allow": False, "access": "rwm"}],
+        "memory": {"limit": 64 << 20, "swap": 128 << 20},
+        "cpu": {"period": 100000, "quota": 100000},
+        "pids": {"limit": 50},
+    }
+
+
+def test_every_option_of_a_limit_is_known_to_the_configuration() -> None:
+    names = {option.name for option in COMMANDS["run"].options}
+    assert names.issuperset(config.LIMITS)
+    for name in config.LIMITS:
+        with pytest.raises(Error):
+            made(False, **{name: "nonsense"})
+
+
 def test_without_root_no_group_and_no_tty_group_are_asked_for() -> None:
     found = made(rootless=True)
     assert "cgroupsPath" not in found["linux"]
+    assert "resources" not in found["linux"]
     assert not [mount for mount in found["mounts"] if "gid=5" in mount["options"]]
 
 

@@ -43,10 +43,12 @@ def modules_after(*words: str) -> tuple[int, set[str]]:
 
 
 @pytest.mark.requires("root", "cgroup2")
-def test_a_run_imports_nothing_that_is_forbidden_on_the_hot_lane() -> None:
+@pytest.mark.parametrize("options", [[], ["--memory", "0", "--cpus", "0", "--pids-limit", "-1"]])
+def test_a_run_imports_nothing_that_is_forbidden_on_the_hot_lane(options: list[str]) -> None:
     modules_after("run", "busybox", "true")  # builds what is cached
-    code, names = modules_after("run", "busybox", "true")
+    code, names = modules_after("run", *options, "busybox", "true")
     assert code == 0
+    assert ("minicontainer.cli.limits" in names) == bool(options)
     assert "minicontainer.runtime.lifecycle" in names
     # os is what the interpreter's own start may bring along; nothing of ours asks for it.
     assert names & FORBIDDEN - {"os"} == set()

@@ -63,6 +63,21 @@ def test_what_the_quick_parser_reads_click_reads_the_same_way(line: list[str]) -
         (["--rootfs", "/x", "--", "-l"], {"rootfs": "/x", "image": "-l"}),
         (["-itu", "5", "busybox"], {"user": "5", "interactive": True}),
         (["busybox", "--explain"], {"explain": False, "command": ["--explain"]}),
+        (
+            ["-m64m", "--memory-swap", "-1", "--cpus=1.5", "busybox"],
+            {"memory": "64m", "memory_swap": "-1", "cpus": "1.5"},
+        ),
+        (
+            ["-m", "64m", "-c", "512", "--cpuset-cpus", "0-1", "--pids-limit=-1", "busybox", "-m", "1"],
+            {
+                "memory": "64m",
+                "cpu_shares": "512",
+                "cpuset_cpus": "0-1",
+                "pids_limit": "-1",
+                "command": ["-m", "1"],
+            },
+        ),
+        (["-tim", "8m", "busybox"], {"tty": True, "interactive": True, "memory": "8m"}),
     ],
 )
 def test_a_line_is_read(line: list[str], expected: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from minicontainer.image import busybox
+from tests.needs import met
 from tests.runtime.bundles import make_lower
 from tests.runtime.runtimes import cgroup2_root
 from tests.runtime.waiting import eventually
@@ -74,6 +75,9 @@ def test_a_program_that_a_signal_ended_has_128_and_its_number() -> None:
         (["--name", "a/b", "busybox"], 125, "is not a name for a container"),
         (["--rootfs", "/no/such", "sh"], 125, "--rootfs /no/such: No such file or directory"),
         (["--rootfs", "/etc/passwd", "sh"], 125, "Not a directory"),
+        (["-m", "lots", "busybox"], 125, 'invalid argument "lots" for "-m, --memory" flag: invalid size:'),
+        (["--memory", "5m", "busybox"], 125, "Minimum memory limit allowed is 6MB"),
+        (["--cpus", "10000", "busybox"], 125, "range of CPUs is from 0.01 to "),
     ],
 )
 def test_a_mistake_is_said_in_one_line(words: list[str], code: int, said: str) -> None:
@@ -121,6 +125,27 @@ def test_without_i_standard_input_is_left_to_whoever_reads_next() -> None:
     closed = subprocess.run(["sh", "-c", f"{COMMAND} run busybox ls -l /proc/self/fd/0 <&-"],
                             capture_output=True, text=True, check=True)  # fmt: skip
     assert closed.stdout.endswith("-> /dev/null\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "controller"),
+    [(["--memory", "64m"], "memory"), (["--cpus", "0.5"], "cpu"), (["--pids-limit", "50"], "pids")],
+)
+def test_a_limit_is_given_or_its_missing_controller_is_named(words: list[str], controller: str) -> None:
+    done = mini("run", *words, "busybox", "echo", "hello")
+    if met(f"controller:{controller}"):
+        assert (done.returncode, done.stdout, done.stderr) == (0, "hello\n", "")
+    else:
+        assert (done.returncode, done.stdout) == (125, "")
+        assert done.stderr.startswith(
+            f"minicontainer: controller {controller} is not available in cgroup v2\n"
+        )
+        assert "hint: " in done.stderr
+
+
+def test_what_has_no_limit_needs_no_controller() -> None:
+    words = ["--memory", "0", "--memory-swap", "-1", "--cpus", "0", "--pids-limit", "-1", "-c", "1024"]
+    assert output(*words, "busybox", "echo", "hello") == "hello\n"
 
 
 def test_changes_do_not_reach_the_image() -> None:

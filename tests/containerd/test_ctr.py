@@ -237,6 +237,7 @@ def test_a_limit_that_cannot_be_kept_is_refused_by_name(containerd: Containerd) 
     assert containerd.tasks() == {}
 
 
+@pytest.mark.vm
 @pytest.mark.requires("controller:memory", "controller:pids")
 def test_metrics_and_limits_are_the_cgroups(containerd: Containerd) -> None:
     words = containerd.run_words(

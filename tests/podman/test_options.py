@@ -415,6 +415,7 @@ def test_a_root_file_system_of_ones_own_needs_no_image(podman: Podman) -> None:
     assert {"/bin", "/dev", "/proc", "/sys"} <= set(shown.splitlines()[1].split())
 
 
+@pytest.mark.vm
 @pytest.mark.requires("controller:memory", "controller:cpu", "controller:pids", "controller:cpuset")
 def test_limits_are_written_to_the_cgroup(podman: Podman) -> None:
     seen = podman.inside(
@@ -434,9 +435,11 @@ def test_limits_are_written_to_the_cgroup(podman: Podman) -> None:
         memory="cd /sys/fs/cgroup; cat memory.max memory.swap.max memory.low",
         cpu="cd /sys/fs/cgroup; cat cpu.max cpu.weight cpuset.cpus",
         pids="cat /sys/fs/cgroup/pids.max",
-        many="for i in $(seq 100); do sleep 1 & done",
+        many="(for i in $(seq 100); do sleep 1 & done); true",
     )
     assert seen["memory"].split() == [str(64 << 20), str(32 << 20), str(32 << 20)]
-    assert seen["cpu"].splitlines() == ["50000 100000", "20", "0"]
+    quota, weight, cpus = seen["cpu"].splitlines()
+    assert (quota, cpus) == ("50000 100000", "0")
+    assert weight in ({"59"} if podman.kind == "ours" else {"59", "20"})  # 20: before crun 1.23 and runc 1.3
     assert seen["pids"] == "77"
     assert "can't fork" in seen["many"]

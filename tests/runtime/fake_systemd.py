@@ -10,6 +10,7 @@ See org.freedesktop.systemd1(5), dbus-daemon(1).
 from __future__ import annotations
 
 import subprocess
+import tempfile
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -56,7 +57,11 @@ class FakeSystemd:
         self.jobs = 0
 
     def __enter__(self) -> FakeSystemd:
+        # A socket of our own choosing: a killed bus leaves it behind, and the usual place is /tmp.
+        self.folder = tempfile.TemporaryDirectory(prefix="bus-")
         argv = ["dbus-daemon", "--session", "--nofork", "--nopidfile", "--print-address"]
+        argv += ["--address", f"unix:path={self.folder.name}/bus"]
+        Path(self.folder.name).chmod(0o755)
         self.daemon = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
         assert self.daemon.stdout is not None
         self.address = self.daemon.stdout.readline().strip().partition(",guid=")[0]
@@ -73,6 +78,7 @@ class FakeSystemd:
         self.daemon.wait(TIMEOUT)
         assert self.daemon.stdout is not None
         self.daemon.stdout.close()
+        self.folder.cleanup()
         self.thread.join(TIMEOUT)
         assert not self.thread.is_alive()
         self.connection.close()
@@ -86,10 +92,10 @@ class FakeSystemd:
         while True:
             try:
                 message = self.connection.receive()
-            except ConnectionError:
+                if message.header.message_type is MessageType.method_call:
+                    self.answer(message)
+            except ConnectionError:  # also while an answer is given: whoever asked may have been killed
                 return
-            if message.header.message_type is MessageType.method_call:
-                self.answer(message)
 
     def answer(self, message: Any) -> None:  # a jeepney Message
         """Answer one call, and tell the end of its job after that."""

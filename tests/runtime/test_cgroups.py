@@ -58,6 +58,7 @@ def test_without_a_path_there_is_still_a_group_of_its_own(runtime: Runtime, bund
     assert not path.exists()
 
 
+@pytest.mark.vm
 def test_pausing_freezes_every_process(runtime: Runtime, bundle: MakeBundle) -> None:
     made = bundle()
     name = runtime.sleeping(made)
@@ -67,6 +68,7 @@ def test_pausing_freezes_every_process(runtime: Runtime, bundle: MakeBundle) -> 
     eventually(lambda: "frozen 0" in (runtime.cgroup(made) / "cgroup.events").read_text(), "never thawed")
 
 
+@pytest.mark.vm
 def test_kill_all_reaches_every_process(runtime: Runtime, bundle: MakeBundle) -> None:
     made = bundle().without_namespace("pid").shell("sleep 1000 & sleep 1000 & : > /ready; wait")
     name = runtime.started(made)
@@ -102,6 +104,7 @@ def test_deleting_a_container_kills_what_it_left_behind(runtime: Runtime, bundle
     eventually(lambda: not runtime.cgroup(made).exists(), "the group was left")
 
 
+@pytest.mark.vm
 def test_groups_made_below_are_removed_too(runtime: Runtime, bundle: MakeBundle) -> None:
     made = bundle()
     name = runtime.sleeping(made)

@@ -102,6 +102,7 @@ def test_what_no_rule_allows_cannot_be_opened(runtime: Runtime, bundle: MakeBund
     assert runtime.output(made) == "opened\n"
 
 
+@pytest.mark.vm
 def test_the_last_rule_that_matches_decides(runtime: Runtime, bundle: MakeBundle) -> None:
     allow: dict[str, Any] = {"allow": True, "type": "c", "major": 1, "access": "rw"}
     for rules, opens in (
@@ -123,6 +124,7 @@ def test_any_device_can_be_made_but_not_opened(runtime: Runtime, bundle: MakeBun
     assert done.stderr.count("Operation not permitted") == 2
 
 
+@pytest.mark.vm
 def test_an_update_keeps_the_default_devices_and_the_denials(runtime: Runtime, bundle: MakeBundle) -> None:
     made = bundle().capabilities("SYSLOG")
     made.linux["devices"] = [KMSG]

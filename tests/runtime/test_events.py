@@ -107,6 +107,7 @@ def test_events_end_with_the_container_whatever_the_interval(runtime: Runtime, b
 
 
 @needs_machine
+@pytest.mark.vm
 @pytest.mark.requires("controller:memory")
 def test_an_oom_kill_is_told_at_once(runtime: Runtime, bundle: MakeBundle) -> None:
     made = bundle()

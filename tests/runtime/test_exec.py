@@ -183,6 +183,7 @@ def test_exec_needs_only_the_callers_descriptors(runtime: Runtime, bundle: MakeB
     assert {int(word) for word in done.stdout.split()} == {0, 1, 2, 3}, "3 is ls's own"
 
 
+@pytest.mark.vm
 def test_exec_joins_a_cgroup_below(runtime: Runtime, bundle: MakeBundle) -> None:
     made = bundle()
     name = runtime.sleeping(made)

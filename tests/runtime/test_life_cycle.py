@@ -28,6 +28,7 @@ def stopped(runtime: Runtime, bundle: MakeBundle) -> str:
     return name
 
 
+@pytest.mark.vm
 def test_a_container_is_created_then_running_then_stopped_then_gone(
     runtime: Runtime, bundle: MakeBundle
 ) -> None:

@@ -116,6 +116,7 @@ def test_a_group_that_is_in_use_is_refused(runtime: Runtime, bundle: MakeBundle)
     eventually(lambda: runtime.status(first.id) == expected, f"the first container is not {expected}")
 
 
+@pytest.mark.vm
 def test_a_container_cannot_leave_its_group(runtime: Runtime, bundle: MakeBundle) -> None:
     made = bundle().capabilities("SYS_ADMIN")
     made.namespace("cgroup")
@@ -147,6 +148,7 @@ def test_devices_of_the_host_do_not_open_even_after_an_update(runtime: Runtime, 
 # --- with controllers ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.vm
 @needs_memory
 def test_memory_limits_are_those_of_the_kernel(runtime: Runtime, bundle: MakeBundle) -> None:
     made = limited(bundle, memory={"limit": 64 * MIB, "swap": 96 * MIB, "reservation": 32 * MIB})
@@ -156,6 +158,7 @@ def test_memory_limits_are_those_of_the_kernel(runtime: Runtime, bundle: MakeBun
     assert value(runtime, made, "memory.low") == str(32 * MIB)
 
 
+@pytest.mark.vm
 @needs_memory
 def test_who_takes_too_much_memory_is_killed_and_no_other(runtime: Runtime, bundle: MakeBundle) -> None:
     neighbour = bundle()
@@ -167,6 +170,7 @@ def test_who_takes_too_much_memory_is_killed_and_no_other(runtime: Runtime, bund
     assert runtime.status(neighbour.id) == "running"
 
 
+@pytest.mark.vm
 @needs_memory
 def test_run_tells_that_the_program_was_killed(runtime: Runtime, bundle: MakeBundle) -> None:
     made = limited(bundle, memory={"limit": 32 * MIB, "swap": 32 * MIB})
@@ -175,6 +179,7 @@ def test_run_tells_that_the_program_was_killed(runtime: Runtime, bundle: MakeBun
     )
 
 
+@pytest.mark.vm
 @needs_memory
 def test_events_tell_of_a_kill_for_want_of_memory(runtime: Runtime, bundle: MakeBundle) -> None:
     made = limited(bundle, memory={"limit": 32 * MIB, "swap": 32 * MIB})
@@ -196,6 +201,7 @@ def test_events_tell_of_a_kill_for_want_of_memory(runtime: Runtime, bundle: Make
     assert stats["memory"]["usage"]["usage"] > 0
 
 
+@pytest.mark.vm
 @needs_memory
 @needs_pids
 @needs_cpu
@@ -215,6 +221,7 @@ def test_an_update_changes_a_running_container(runtime: Runtime, bundle: MakeBun
     assert value(runtime, made, "pids.max") == "max"
 
 
+@pytest.mark.vm
 @needs_pids
 def test_an_update_limits_what_had_no_limit(runtime: Runtime, bundle: MakeBundle) -> None:
     made = bundle()
@@ -223,6 +230,7 @@ def test_an_update_limits_what_had_no_limit(runtime: Runtime, bundle: MakeBundle
     assert value(runtime, made, "pids.max") == "9"
 
 
+@pytest.mark.vm
 @needs_pids
 def test_no_more_processes_than_allowed(runtime: Runtime, bundle: MakeBundle) -> None:
     made = limited(bundle, pids={"limit": 8})
@@ -233,6 +241,7 @@ def test_no_more_processes_than_allowed(runtime: Runtime, bundle: MakeBundle) ->
     assert int(value(runtime, made, "pids.current")) <= 8
 
 
+@pytest.mark.vm
 @needs_cpu
 def test_a_quota_throttles(runtime: Runtime, bundle: MakeBundle) -> None:
     made = limited(bundle, cpu={"quota": 5000, "period": 50000, "shares": 512})
@@ -242,6 +251,7 @@ def test_a_quota_throttles(runtime: Runtime, bundle: MakeBundle) -> None:
     eventually(lambda: count(runtime, made, "cpu.stat", "nr_throttled") > 3, "never throttled")
 
 
+@pytest.mark.vm
 @needs_cpu
 def test_an_idle_group_has_the_least_weight(runtime: Runtime, bundle: MakeBundle) -> None:
     made = limited(bundle, cpu={"idle": 1})
@@ -249,6 +259,7 @@ def test_an_idle_group_has_the_least_weight(runtime: Runtime, bundle: MakeBundle
     assert value(runtime, made, "cpu.idle") == "1"
 
 
+@pytest.mark.vm
 @needs_cpuset
 def test_a_cpuset_is_where_the_program_runs(runtime: Runtime, bundle: MakeBundle) -> None:
     made = limited(bundle, cpu={"cpus": "0", "mems": "0"})
@@ -256,6 +267,7 @@ def test_a_cpuset_is_where_the_program_runs(runtime: Runtime, bundle: MakeBundle
     assert found.split() == ["Cpus_allowed_list:", "0", "Mems_allowed_list:", "0"]
 
 
+@pytest.mark.vm
 @needs_cpuset
 def test_a_cpu_that_is_not_there_is_refused(runtime: Runtime, bundle: MakeBundle) -> None:
     made = limited(bundle, cpu={"cpus": "8000-8001"}).args("true")
@@ -263,6 +275,7 @@ def test_a_cpu_that_is_not_there_is_refused(runtime: Runtime, bundle: MakeBundle
     nothing_left(runtime, made.id)
 
 
+@pytest.mark.vm
 @needs_io
 def test_a_disk_is_throttled(runtime: Runtime, bundle: MakeBundle) -> None:
     disks = [path for path in Path("/sys/block").iterdir() if (path / "device").exists()]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests import leftovers
 from tests.runtime.bundles import bind, mount
 from tests.runtime.checks import accepts, refuses
 
@@ -256,6 +257,28 @@ def test_a_volume_propagates_to_the_host_only_when_shared(
         assert (volume / "place/inside").exists() == seen
     finally:
         subprocess.run(["umount", "-R", str(volume)], check=True)
+
+
+@pytest.mark.requires("userns")
+def test_no_mount_of_a_mapped_container_appears_on_a_host_that_shares_all_of_its_own(
+    runtime: Runtime, bundle: MakeBundle
+) -> None:
+    made = bundle().map_users().capabilities("SYS_ADMIN")
+    top = made.path
+    (top / "volume").mkdir()
+    made.mounts.append(bind(top / "volume", "/v"))
+    subprocess.run(["mount", "--bind", str(top), str(top)], check=True)
+    try:
+        subprocess.run(["mount", "--make-shared", str(top)], check=True)  # as systemd makes /
+        runtime.shares_mounts = True
+        before = leftovers.mounts()
+        runtime.sleeping(made)
+        for place in ("/v", "/home"):
+            accepts(runtime.exec(made.id, "mount", "-t", "tmpfs", "tmpfs", place))
+        assert leftovers.mounts() == before
+        accepts(runtime.delete(made.id, force=True))
+    finally:
+        subprocess.run(["umount", "-R", str(top)], check=True)
 
 
 def test_the_hosts_tree_is_not_changed_by_mount_points_in_volumes(

@@ -139,6 +139,7 @@ def test_time_offsets_need_a_time_namespace(runtime: Runtime, bundle: MakeBundle
     refuses(runtime, runtime.create(made))
 
 
+@pytest.mark.vm
 def test_the_cgroup_namespace_hides_the_hosts_path(runtime: Runtime, bundle: MakeBundle) -> None:
     made = bundle().namespace("cgroup").args("cat", "/proc/self/cgroup")
     assert "0::/\n" in runtime.output(made)

@@ -165,6 +165,7 @@ def test_limits_and_updates_reach_the_scope(runtime: ScopedRuntime, bundle: Make
     assert (group / "cgroup.max.descendants").read_text() == "9\n"
 
 
+@pytest.mark.vm
 @pytest.mark.requires("controller:memory")
 def test_systemd_is_told_of_new_limits(runtime: ScopedRuntime, bundle: MakeBundle) -> None:
     made = scoped(bundle)

@@ -1,0 +1,1 @@
+"""The doctor: on recorded machines, and on this one."""
