@@ -254,6 +254,8 @@ class Node:
         """Note that QEMU has paused the guest, which it does when a disk of it cannot be written."""
         if event.event == "BLOCK_IO_ERROR" and event.data.get("nospace"):
             self.why = "no room is left for its disk on this machine"
+            if self.exchange:
+                self.exchange.drop_commands()  # they would wait for ever
         elif event.event == "STOP" and self.state is State.RUNNING:
             self.state = State.PAUSED
         elif event.event == "RESUME" and self.state is State.PAUSED:

@@ -31,8 +31,8 @@ TOOLKIT = (
 ).split()
 # What its tests compare with and are run by.
 TESTS = (
-    "aardvark-dns catatonit conmon containerd crun jq netavark passt podman python3-hypothesis python3-pytest "
-    "python3-pytest-timeout runc strace"
+    "aardvark-dns catatonit conmon containerd crun jq netavark passt podman python3-hypothesis "
+    "python3-pytest python3-pytest-timeout runc strace"
 ).split()
 LEFT_OUT = ("man", "doc", "doc-base", "locale", "info", "lintian")  # below /usr/share
 # What every file of the image says of its age: Python's compiled modules, and so imports, depend on it.

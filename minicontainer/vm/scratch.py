@@ -7,6 +7,7 @@ See mke2fs(8); lseek(2), SEEK_DATA; copy_file_range(2).
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -14,8 +15,8 @@ from minicontainer.errors import Error
 from minicontainer.linux import programs
 
 MIB = 1 << 20
-# The file is all zeros already: nothing need be zeroed, now or later by the guest's kernel, in the background for
-# minutes. With a journal, because a guest may be killed and started again.
+# The file is all zeros already: nothing need be zeroed, now or later by the guest's kernel, in the background
+# for minutes. With a journal, because a guest may be killed and started again.
 FEATURES = ("-q", "-F", "-t", "ext4", "-m", "0", "-E", "lazy_itable_init=0,lazy_journal_init=1,discard")
 
 
@@ -52,4 +53,14 @@ def copy_sparse(source: Path, target: Path) -> None:
                 return
             end = os.lseek(reading.fileno(), at, os.SEEK_HOLE)
             while at < end:
-                at += os.copy_file_range(reading.fileno(), writing.fileno(), end - at, at, at)
+                at += copy_range(reading.fileno(), writing.fileno(), end - at, at)
+
+
+def copy_range(reading: int, writing: int, count: int, at: int) -> int:
+    """Copy some bytes at `at`, in the kernel where both files lie on one file system; returns how many."""
+    try:
+        return os.copy_file_range(reading, writing, count, at, at)
+    except OSError as problem:
+        if problem.errno not in (errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP):
+            raise
+    return os.pwrite(writing, os.pread(reading, min(count, MIB), at), at)

@@ -44,8 +44,8 @@ LOOKING = frozenset(
     "access arch_prctl brk capget close dup epoll_create1 faccessat faccessat2 fstat fstatfs futex getcwd "
     "getdents64 getegid geteuid getgid getgroups getpgrp getpid getppid getrandom getresgid getresuid "
     "getrlimit gettid getuid ioctl lseek lstat madvise mmap mprotect mremap munmap newfstatat openat2 "
-    "pidfd_open poll ppoll pread64 read readlink readlinkat rseq rt_sigaction rt_sigprocmask rt_sigreturn "
-    "sched_getaffinity set_robust_list set_tid_address stat statfs statx sysinfo uname wait4 waitid".split()
+    "pidfd_open poll ppoll pread64 read readlink readlinkat restart_syscall rseq rt_sigaction "
+    "rt_sigprocmask rt_sigreturn sched_getaffinity set_robust_list set_tid_address stat statfs statx sysinfo uname wait4 waitid".split()
 )
 """Calls that nothing outside their process, and nothing after it, can tell were made."""
 WRITABLE = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC

@@ -147,3 +147,34 @@ def test_a_container_can_run_without_a_cgroup_of_its_own(runtime: Runtime, bundl
     done = runtime.call(*argv)
     accepts(done)
     assert made.id not in done.stdout
+
+
+@pytest.mark.requires("userns")
+def test_a_mapped_container_owns_its_group_and_not_its_limits(runtime: Runtime, bundle: MakeBundle) -> None:
+    made = bundle().map_users().namespace("cgroup")
+    options = next(entry for entry in made.mounts if entry["destination"] == "/sys/fs/cgroup")["options"]
+    options.remove("ro")
+    runtime.sleeping(made)
+    group = runtime.cgroup(made)
+    if runtime.deviates("keeps-groups"):
+        assert group.stat().st_uid == 0
+        return
+    owned = {path.name for path in group.iterdir() if path.stat().st_uid == 100000}
+    assert group.stat().st_uid == 100000
+    assert {"cgroup.procs", "cgroup.threads", "cgroup.subtree_control"} <= owned
+    assert not owned & {"cgroup.freeze", "cgroup.kill", "cgroup.max.depth"}
+
+
+@pytest.mark.requires("userns")
+@pytest.mark.parametrize("missing", ["namespace", "write"])
+def test_a_group_that_is_not_the_containers_to_write_stays_the_hosts(
+    runtime: Runtime, bundle: MakeBundle, missing: str
+) -> None:
+    made = bundle().map_users()
+    options = next(entry for entry in made.mounts if entry["destination"] == "/sys/fs/cgroup")["options"]
+    if missing == "namespace":
+        options.remove("ro")
+    else:
+        made.namespace("cgroup")
+    runtime.sleeping(made)
+    assert runtime.cgroup(made).stat().st_uid == (100000 if runtime.deviates("gives-away-groups") else 0)

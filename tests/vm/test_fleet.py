@@ -179,6 +179,7 @@ def test_down_without_a_terminal_refuses_once_something_was_written(one: Home) -
 
 
 def test_data_survives_a_stop(one: Home) -> None:
+    one.good("run", "sh", "-c", "echo precious > /root/data; sync")
     one.good("stop")
     assert one.states() == ["stopped"]
     assert one.processes() == []
@@ -190,7 +191,7 @@ def test_data_survives_a_stop(one: Home) -> None:
 
 
 def test_a_node_whose_keeper_is_killed_is_dead_and_can_be_started_again(one: Home) -> None:
-    one.good("run", "sh", "-c", "echo more > /root/more; sync")
+    one.good("run", "sh", "-c", "echo precious > /root/data; echo more > /root/more; sync")
     machine = one.nodes()["node1"]["pid"]
     keeper = int(Path(f"/proc/{machine}/stat").read_text().rpartition(")")[2].split()[1])
     os.kill(keeper, signal.SIGKILL)

@@ -196,8 +196,11 @@ def test_a_guest_that_powers_itself_off_is_stopped_and_one_that_panics_is_dead(
 
 def test_a_guest_whose_disk_has_no_room_is_paused_and_can_be_stopped(fleet: Fleet) -> None:
     bring_up(order(fleet, number=1))
-    do(fleet, "fill")
-    assert states(fleet) == {"node1": "paused"}
+    agent = talk(fleet, "node1")
+    with pytest.raises(ConnectionError):  # a command would wait for ever
+        agent.run("run", {"argv": ["fill"]}, wait=30)
+    agent.lines.close()
+    eventually(lambda: states(fleet) == {"node1": "paused"}, "nobody noticed")
     assert "no room is left" in json.dumps(protocol.call(fleet, protocol.List()))
     protocol.call(fleet, protocol.Stop(nodes=["node1"]))
     eventually(lambda: not nodes.is_owned(fleet), "the last node is off, and the keeper lives")
