@@ -36,13 +36,21 @@ static size_t program_size;
 
 int _PySignal_Init(int install_signal_handlers); /* of the second phase, but needed at once: SIGINT must clean up */
 
-/* The first phase readies the strings of all modules that Python has built in as bytecode, which costs half as much
-   as the rest of it: 150 pages are written to. Nobody imports these modules before the second phase, so it is done
-   there. The linker is told to call the function of this name instead (--wrap). */
+/* Before Python 3.13 the first phase readies the strings of all modules that are built in as bytecode, which costs
+   half as much as the rest of it: 150 pages are written to. Nobody imports these modules before the second phase, so
+   it is done there. The linker is told to call the function of this name instead (--wrap). */
+#if PY_VERSION_HEX < 0x030D0000
 int __real__Py_Deepfreeze_Init(void);
 int __wrap__Py_Deepfreeze_Init(void);
 
 int __wrap__Py_Deepfreeze_Init(void) { return 0; }
+static int ready_codecs(void) { return PyCodec_LookupError("strict") != NULL; } /* whoever asks first makes them */
+#else
+static int __real__Py_Deepfreeze_Init(void) { return 0; }
+PyStatus _PyCodec_InitRegistry(PyInterpreterState *interpreter);
+
+static int ready_codecs(void) { return !PyStatus_Exception(_PyCodec_InitRegistry(PyInterpreterState_Get())); }
+#endif
 
 /* ---- memory -------------------------------------------------------------------------------------------- */
 
@@ -243,6 +251,29 @@ static void start_python(int count, char **words) {
         demand(PyStatus_Error("no signals"));
 }
 
+/* Even a decoding error needs the registry of codecs, and to make that imports `encodings` from Python's library. So it
+   is made at once, with an empty module of that name, and the real one is imported for the first codec that is asked
+   for: the built-in types know UTF-8 by themselves. */
+
+static PyObject *find_codec(PyObject *self, PyObject *name) {
+    PyObject *encodings = PyImport_ImportModule("encodings");
+    (void)self;
+    if (encodings)
+        return PyObject_CallMethod(encodings, "search_function", "O", name);
+    if (!PyErr_ExceptionMatches(PyExc_ImportError))
+        return NULL;
+    PyErr_Clear(); /* in a container, where nothing is imported any more */
+    Py_RETURN_NONE;
+}
+
+static void make_codec_registry(void) {
+    static PyMethodDef finder = {"find_codec", find_codec, METH_O, "Find a codec in the module encodings."};
+    if (!PyImport_AddModule("encodings") || !ready_codecs() ||
+        PyDict_DelItemString(PyImport_GetModuleDict(), "encodings") ||
+        PyCodec_Register(PyCFunction_New(&finder, NULL)))
+        demand(PyStatus_Error("no codecs"));
+}
+
 /* What of `sys` and `__main__` the second phase would make, and hot_start.py reads. */
 static PyObject *names_of_program(int count, char **words) {
     PyObject *all = PyList_New(0), *name = PyUnicode_DecodeFSDefault(words[WORDS_BEFORE_PROGRAM]);
@@ -263,6 +294,7 @@ int main(int count, char **words) {
         !mark_this_process())
         become_python(words);
     start_python(count, words);
+    make_codec_registry();
     PyObject *names = names_of_program(count, words);
     PyObject *code = PyMarshal_ReadObjectFromString(program + HEADER, program_size - HEADER);
     if (!code || !PyEval_EvalCode(code, names, names))

@@ -32,7 +32,7 @@ GROUPS = {
     "exec": (*COMMON, f"{RUNTIME}.command_exec", f"{RUNTIME}.interpreter"),
     "stop": (*COMMON, f"{RUNTIME}.command_stop"),
     "show": (*COMMON, f"{RUNTIME}.command_show"),
-    "minicontainer run": ("minicontainer.launch", "minicontainer.cli.run", *START),
+    "minicontainer run": ("minicontainer.launch", "minicontainer.cli.main", "minicontainer.cli.run", *START),
 }
 # What only some containers need, or what is not needed before the first process is at work. It is made on
 # first use, but must be in memory: a process that is in a container can read no file of ours.

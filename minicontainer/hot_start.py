@@ -188,14 +188,14 @@ def start(words: list[str]) -> None:
     if not (bare.is_current(sources) if bare else all(is_current(*source) for source in sources)):
         package = __file__.rpartition("/")[0].rpartition("/")[0]
         posix.execv(sys.executable, [sys.executable, *flags, f"{package}/launch.py", *words])
+    if bare:
+        sys.meta_path.append(Rest)
     for module in now:
         make(*module)
     block = read(group[2:])
     for name, path, begin, length in later:
         waiting[name] = (path, block[begin : begin + length])
     sys.meta_path[:0] = [InMemory, InFile]
-    if bare:
-        sys.meta_path.append(Rest)
     loaded["minicontainer.launch"].main(words)
 
 

@@ -76,6 +76,29 @@ def test_when_it_is_finished_it_is_python() -> None:
     assert ast.literal_eval(done.stdout.decode()) == [sys.version, ["a"], sys.base_prefix, "b\u00e9", ""]
 
 
+def test_a_decoding_error_needs_nothing_of_the_rest() -> None:
+    source = """
+class Rest:
+    @staticmethod
+    def find_spec(*_):
+        import _bare
+        _bare.finish()
+sys.meta_path.append(Rest)
+def refused(coding):
+    try:
+        return b"\\x80".decode(coding)
+    except (UnicodeDecodeError, LookupError) as problem:
+        return type(problem).__name__
+told = [refused("utf-8"), refused("ascii"), "\\udcff".encode("utf-8", "surrogateescape"), "io" in sys.modules]
+told += [refused("cp1250"), refused("no-such"), b"\\x80".decode("utf-8", "backslashreplace")]
+told += ["io" in sys.modules]
+say(*told)
+"""
+    told = ast.literal_eval(run_program(SAY + source).stdout.decode())
+    assert told[:4] == ("UnicodeDecodeError", "UnicodeDecodeError", b"\xff", False)
+    assert told[4:] == ("\N{EURO SIGN}", "LookupError", "\\x80", True)
+
+
 def test_it_is_never_finished_in_a_process_that_may_be_in_a_container() -> None:
     assert b"a process on its way into a container" in run_program(SAY + IN_A_CHILD).stdout
 

@@ -19,7 +19,7 @@ import select
 import time
 
 from minicontainer.linux.kernel import kernel_call
-from minicontainer.linux.paths import mkdirat
+from minicontainer.linux.paths import CGROUP2_SUPER_MAGIC, filesystem_magic, mkdirat
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,6 +47,18 @@ def _read_file(path: str) -> str:
     fd = posix.open(path, posix.O_RDONLY | O_CLOEXEC)
     try:
         return read_whole(fd)
+    finally:
+        posix.close(fd)
+
+
+def is_cgroup2(path: str) -> bool:
+    """Tell whether a directory lies in a cgroup v2 tree."""
+    try:
+        fd = open_group(path)
+    except OSError:
+        return False
+    try:
+        return filesystem_magic(fd) == CGROUP2_SUPER_MAGIC
     finally:
         posix.close(fd)
 

@@ -31,10 +31,17 @@ CHILD = (0, -1)  # what clone3 answers in the child: it is one call, and told by
 if "_bare" in sys.builtin_module_names:
     import _bare
 
-    syscall, last_error, address = _bare.syscall, _bare.last_error, _bare.address
+    syscall: Any = _bare.syscall
+    last_errno: Callable[[], int] = _bare.last_error
+    address: Callable[[Any], int] = _bare.address
     long = int
     buffer: Callable[[int], Any] = bytearray
     keep: Callable[[bytes], Any] = bytearray
+
+    def pointer(data: bytes) -> bytes:
+        """Write a pointer to `data`, as structures hold it. The caller keeps the data alive."""
+        return u64(address(data))
+
 else:
     import _ctypes
 
@@ -46,13 +53,16 @@ else:
     class _Char(_ctypes._SimpleCData):  # type: ignore[type-arg]
         _type_ = "c"
 
+    class _Text(_ctypes._SimpleCData):  # type: ignore[type-arg]
+        _type_ = "z"
+
     class _Function(_ctypes.CFuncPtr):
         _flags_ = _ctypes.FUNCFLAG_CDECL | _ctypes.FUNCFLAG_USE_ERRNO
         _restype_ = long
 
     _libc = _ctypes.dlopen(None, 0)  # type: ignore[arg-type] # None: the program itself
     syscall = _Function(_ctypes.dlsym(_libc, "syscall"))
-    last_error, address = _ctypes.get_errno, _ctypes.addressof
+    last_errno, address = _ctypes.get_errno, _ctypes.addressof
     _buffer_types: dict[int, Any] = {}
 
     def buffer(size: int) -> Any:
@@ -62,6 +72,10 @@ else:
             kind = type(f"char[{size}]", (_ctypes.Array,), {"_length_": size, "_type_": _Char})
             _buffer_types[size] = kind
         return kind()
+
+    def pointer(data: bytes) -> bytes:
+        """Write a pointer to `data`, as structures hold it. The caller keeps the data alive."""
+        return bytes(_Text(data))
 
     def keep(data: bytes) -> Any:
         """Copy bytes into a block with an address; the caller keeps the block alive."""
@@ -73,7 +87,7 @@ else:
 def check(result: int) -> int:
     """Turn the C convention (-1 and errno) into the Python one (an exception)."""
     if result < 0:
-        raise OSError(last_error(), "")
+        raise OSError(last_errno(), "")
     return result
 
 

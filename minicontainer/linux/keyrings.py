@@ -8,7 +8,7 @@ See keyctl(2), session-keyring(7), keyrings(7); runc's libcontainer/keys/keyctl.
 
 from __future__ import annotations
 
-from minicontainer.linux.kernel import address, buffer, check, keep, kernel_call, long, syscall
+from minicontainer.linux.kernel import address, buffer, check, kernel_call, long, syscall
 from minicontainer.linux.numbers import SYS_keyctl
 
 KEYCTL_JOIN_SESSION_KEYRING = 1
@@ -22,8 +22,7 @@ KEY_USR_SEARCH = 0x00080000
 def keyctl(operation: int, argument: int | str, second: int = 0) -> int:
     """Do one operation on a key or keyring; `argument` is its serial, or the name of a keyring to make."""
     if isinstance(argument, str):
-        name = keep(argument.encode() + b"\0")
-        return check(syscall(SYS_keyctl, operation, long(address(name))))
+        return check(syscall(SYS_keyctl, operation, argument.encode()))
     return check(syscall(SYS_keyctl, operation, argument, long(second)))
 
 

@@ -8,7 +8,7 @@ See seccomp(2), "SECCOMP_SET_MODE_FILTER".
 
 from __future__ import annotations
 
-from minicontainer.linux.kernel import address, check, keep, kernel_call, long, syscall, u64
+from minicontainer.linux.kernel import check, kernel_call, long, pointer, syscall, u64
 from minicontainer.linux.numbers import SYS_seccomp
 
 SECCOMP_SET_MODE_FILTER = 1
@@ -20,5 +20,5 @@ SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV = 32
 @kernel_call
 def seccomp(operation: int, flags: int, program: bytes) -> int:
     """Load an array of `struct sock_filter`; with NEW_LISTENER returns the listener. See seccomp(2)."""
-    block = keep(program)
-    return check(syscall(SYS_seccomp, operation, long(flags), u64(len(program) // 8, address(block))))
+    filter_program = u64(len(program) // 8) + pointer(program)
+    return check(syscall(SYS_seccomp, operation, long(flags), filter_program))

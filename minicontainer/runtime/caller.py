@@ -10,13 +10,16 @@ import posix
 from minicontainer.errors import SpecError
 from minicontainer.linux.descriptors import close_on_exec_from
 from minicontainer.linux.prctl import PR_SET_DUMPABLE, prctl
+from minicontainer.runtime.channel import GO
 from minicontainer.runtime.container import write_at_once
+from minicontainer.runtime.foreground import forward_signals
 from minicontainer.trace.events import step
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from minicontainer.runtime.execute import ExecRequest
     from minicontainer.runtime.first_process import FirstProcess
+    from minicontainer.runtime.foreground import Terminal
     from minicontainer.runtime.lifecycle import CreateRequest
 
 
@@ -50,6 +53,25 @@ def occupy_standard_streams() -> None:
         except OSError:
             posix.open("/dev/null", posix.O_RDWR)  # gets the lowest number that is free: this one
             posix.set_inheritable(stream, True)
+
+
+def let_start(request: CreateRequest | ExecRequest, first: FirstProcess, terminal: Terminal | None) -> None:
+    """Do what must be done before the program starts, then say GO. `terminal` is given in the foreground."""
+    tell_caller(request, first)
+    if terminal:
+        terminal.receive()
+        forward_signals(first, terminal.resize if terminal.master >= 0 else None)
+    first.channel.say(GO)
+
+
+def let_start_when_ready(
+    request: CreateRequest | ExecRequest, first: FirstProcess, terminal: Terminal | None
+) -> None:
+    """Say GO before the process is ready, where nobody waits for that: it need not wait for us then."""
+    try:
+        let_start(request, first, terminal)
+    except BrokenPipeError:
+        return  # it has died, and its last words are still to be heard
 
 
 def tell_caller(request: CreateRequest | ExecRequest, first: FirstProcess) -> None:

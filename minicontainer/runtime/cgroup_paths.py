@@ -21,6 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+USUAL = "/sys/fs/cgroup"  # where it is, but for hosts with both versions
 DEFAULT_PARENT = "/minicontainer"
 GONE = (errno.ENOENT, errno.ENODEV)
 _root: list[str | None] = []
@@ -29,7 +30,7 @@ _root: list[str | None] = []
 def root() -> str | None:
     """Say where the cgroup v2 tree is seen, looked up once for each process."""
     if not _root:
-        _root.append(cgroups.find_cgroup2())
+        _root.append(USUAL if cgroups.is_cgroup2(USUAL) else cgroups.find_cgroup2())
     return _root[0]
 
 

@@ -7,8 +7,8 @@
       |  <------------------------- HOOKS ME  |  only when there are hooks for the host's side
       |  prestart, createRuntime; GO -------> |  createContainer hooks, pivot_root, identity
       |  <--------------------------- LISTEN  |  only with a seccomp listener
-      |  <---------------------------- READY  |  waits: for `start`, or in `run` for GO
-      |  GO (run only) ---------------------> |  startContainer hooks, execve closes the pipe
+      |  <---------------------------- READY  |
+      |  GO, perhaps said ahead ------------> |  [`start`,] startContainer hooks, execve closes the pipe
 
 FAILED and a line of JSON may come at any time. The end of a pipe is the other side's death: no endless wait.
 See runtime-spec, runtime.md "Lifecycle"; pipe(7).

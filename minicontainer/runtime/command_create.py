@@ -6,9 +6,9 @@ See runc(8) "create", "run"; runtime-spec, runtime.md "Operations".
 from __future__ import annotations
 
 from minicontainer.errors import Error, SpecError
-from minicontainer.runtime.caller import absolute_path, listening_fds, preserved, tell_caller
+from minicontainer.runtime.caller import absolute_path, listening_fds, preserved
 from minicontainer.runtime.first_process import wait_for_program
-from minicontainer.runtime.foreground import Terminal, forward_signals, wait_for_end
+from minicontainer.runtime.foreground import Terminal, wait_for_end
 from minicontainer.runtime.lifecycle import CreateRequest, bring_up, create, undo
 
 TYPE_CHECKING = False
@@ -63,10 +63,6 @@ def run_container(
     terminal = None if detach or request.console_socket else Terminal()
     container, first = bring_up(request, False, terminal)
     try:
-        tell_caller(request, first)
-        if terminal:
-            terminal.receive()
-            forward_signals(first, terminal.resize)
         wait_for_program(first)
     except BaseException:
         abandon(container, first)

@@ -39,11 +39,9 @@ def exec_command(line: CommandLine) -> int:
     first = execute(request, terminal)
     if request.detach:
         return 0
-    if terminal and terminal.master >= 0:
-        forward_signals(first, terminal.resize)
-        return terminal.relay_until_end(first)
-    forward_signals(first)
-    return wait_for_end(first)
+    if not terminal:
+        forward_signals(first)
+    return terminal.relay_until_end(first) if terminal and terminal.master >= 0 else wait_for_end(first)
 
 
 def process_of(line: CommandLine, config: dict[str, Any]) -> dict[str, Any]:

@@ -258,7 +258,7 @@ def read_file(path: str) -> bytes:
     fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
     try:
         parts = []
-        while part := posix.read(fd, 1 << 20):
+        while part := posix.read(fd, 1 << 16):
             parts.append(part)
         return b"".join(parts)
     finally:

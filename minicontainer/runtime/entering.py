@@ -70,17 +70,18 @@ def drop_groups() -> None:
 
 def close_the_door() -> None:
     """Let nothing be imported any more: from here on a module would come from the container's own files."""
+    # What the path finder has remembered of directories is left where it is: without the finder nobody reads
+    # it, and to free it would copy every page of it.
     in_memory = [finder for finder in sys.meta_path if getattr(finder, "__name__", "") == "InMemory"]
     sys.meta_path[:] = in_memory  # hot_start.py
-    sys.path_hooks.clear()
-    sys.path_importer_cache.clear()
     sys.__dict__.get("path", []).clear()  # Python's own finders are there only if somebody has asked for them
 
 
 def end_when_asked() -> None:
     """End at a signal that asks for it: the kernel keeps from process 1 what it has no handler for.
 
-    execve(2) resets handlers; a signal that the caller ignores stays ignored, by the program as well.
+    It is so until execve(2), which resets handlers; a signal that the caller ignores stays ignored, by the
+    program as well.
     """
     for number in (_signal.SIGHUP, _signal.SIGINT, _signal.SIGQUIT, _signal.SIGTERM):
         if _signal.getsignal(number) != _signal.SIG_IGN:

@@ -20,7 +20,7 @@ from minicontainer.linux.descriptors import keep_only
 from minicontainer.linux.namespaces import CLONE_NEWNS, CLONE_NEWPID, CLONE_NEWUSER, KINDS, setns
 from minicontainer.linux.process import SIGCHLD, clone3, execve, pidfd_open
 from minicontainer.oci.json_text import loads
-from minicontainer.runtime.caller import secure_ourselves, tell_caller
+from minicontainer.runtime.caller import let_start, let_start_when_ready, secure_ourselves
 from minicontainer.runtime.cgroup_processes import group_for_exec
 from minicontainer.runtime.channel import (
     FAILED,
@@ -37,6 +37,7 @@ from minicontainer.runtime.entering import (
     close_the_door,
     close_to_others,
     drop_groups,
+    end_when_asked,
     expect_go,
     listens,
     load_filter,
@@ -131,16 +132,37 @@ def execute(request: ExecRequest, terminal: Terminal | None) -> FirstProcess:
     first = enter(visit, group)
     try:
         set_affinity(first.pid, process.affinity.get("initial"))
-        converse(first, lambda: None, lambda number: listener(container, first, number, config))
-        set_affinity(first.pid, process.affinity.get("final"))
-        tell_caller(request, first)
-        if terminal:
-            terminal.receive()
-        wait_for_program(first)
+        see_it_start(
+            request, first, process, terminal, lambda number: listener(container, first, number, config)
+        )
     except BaseException:
         first.kill()
         raise
     return first
+
+
+def see_it_start(
+    request: ExecRequest,
+    first: FirstProcess,
+    process: ProcessPlan,
+    terminal: Terminal | None,
+    on_listener: Callable[[int], None],
+) -> None:
+    """Help the new process until it has become its program."""
+    ahead = is_awaited_by_nobody(request, process)
+    if ahead:
+        let_start_when_ready(request, first, terminal)
+    converse(first, lambda: None, on_listener)
+    if not ahead:
+        set_affinity(first.pid, process.affinity.get("final"))
+        let_start(request, first, terminal)
+    wait_for_program(first)
+
+
+def is_awaited_by_nobody(request: ExecRequest, process: ProcessPlan) -> bool:
+    """Tell whether the program may start as soon as its process is ready: no GO before is asked for."""
+    asks = process.terminal or process.affinity or listens(process)
+    return not (request.pid_file or request.pidfd_socket or asks)
 
 
 def require_running(container: Container, ignore_paused: bool) -> None:
@@ -188,16 +210,16 @@ def foreign_namespaces(pid: int) -> int:
     kinds = 0
     for flag, name in KINDS.values():
         try:
-            ours = posix.stat(f"/proc/self/ns/{name}")
+            ours = posix.readlink(f"/proc/self/ns/{name}")  # "net:[4026531840]": faster than stat(2)
         except FileNotFoundError:
             continue  # a kernel without this kind
         try:
-            theirs = posix.stat(f"/proc/{pid}/ns/{name}")
+            theirs = posix.readlink(f"/proc/{pid}/ns/{name}")
         except OSError as problem:
             if problem.errno not in (errno.ENOENT, errno.ESRCH):
                 raise
             raise Conflict("container not running") from None
-        if (theirs.st_dev, theirs.st_ino) != (ours.st_dev, ours.st_ino):
+        if theirs != ours:
             kinds |= flag
     return kinds
 
@@ -226,7 +248,7 @@ def enter(visit: Visit, cgroup: int) -> FirstProcess:
     pid, pidfd = clone3(0, SIGCHLD, cgroup)
     if pid == 0:
         visit.kinds &= ~CLONE_NEWPID
-        be_visitor(visit, runtime_end, visitor_end)
+        be_visitor(visit, visitor_end)
     if home >= 0:
         return_home(home)
     visitor_end.close()
@@ -283,19 +305,18 @@ def be_stage(visit: Visit, runtime_end: Channel, visitor_end: Channel) -> NoRetu
     except BaseException as problem:
         visitor_end.say(failure_report(problem))
         posix._exit(1)
-    be_visitor(visit, Channel(-1, -1), visitor_end)
+    be_visitor(visit, visitor_end)
 
 
-def be_visitor(visit: Visit, runtime_end: Channel, channel: Channel) -> NoReturn:
+def be_visitor(visit: Visit, channel: Channel) -> NoReturn:
     """Enter the container and become the program there."""
     for witness in witnesses:
         witness.role = "exec"
     try:
-        if runtime_end.reading >= 0:
-            runtime_end.close()
         keep_only(visit.preserve_fds, [channel.reading, channel.writing, *visit.descriptors()])
         if not visit.entered:
             set_process_limits(0, visit.process)
+        end_when_asked()
         close_to_others()
         close_the_door()
         enter_namespaces(visit)

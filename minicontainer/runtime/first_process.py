@@ -66,8 +66,7 @@ def converse(first: FirstProcess, on_hooks: Callable[[], None], on_listener: Cal
 
 
 def wait_for_program(first: FirstProcess) -> None:
-    """Say GO in `run`, and wait until the user's program has taken over. Raises what went wrong."""
-    first.channel.say(GO)
+    """Wait, after GO, until the user's program has taken over. Raises what went wrong."""
     heard = first.channel.hear()
     if heard == EXEC:
         for witness in witnesses:

@@ -27,7 +27,6 @@ class Handover:
         "joined",
         "last_capability",
         "memory_policy",
-        "parents_fds",
         "personality",
         "plan",
         "program",
@@ -42,7 +41,6 @@ class Handover:
         self.state = state  # what hooks get on stdin, but for status and pid
         self.joined: list[tuple[str, int]] = []
         self.console_fd = self.start_fd = self.result_fd = self.rootfs_fd = -1
-        self.parents_fds: list[int] = []  # what it inherits and must not keep: locks, directories
         self.cgroup_source = ""
         self.bind_devices = False
         self.last_capability = 40

@@ -22,7 +22,7 @@ from minicontainer.linux.paths import (
     S_IFDIR,
     S_IFMT,
     file_type,
-    openat2,
+    try_openat2,
 )
 from minicontainer.runtime.mounting import attach, new_filesystem
 
@@ -40,13 +40,11 @@ def open_null() -> int:
 
 
 def find(root: int, path: str) -> int:
-    """Open a path of the container without following a link at its end; -1 when there is nothing."""
-    try:
-        return openat2(root, path, O_PATH | O_NOFOLLOW)
-    except KernelError as problem:
-        if problem.errno in (errno.ENOENT, errno.ENOTDIR, errno.EACCES):
-            return -1
-        raise
+    """Open a path of the container without following a link at its end; negative when there is nothing."""
+    fd = try_openat2(root, path, O_PATH | O_NOFOLLOW)
+    if fd < 0 and -fd not in (errno.ENOENT, errno.ENOTDIR, errno.EACCES):
+        raise KernelError(-fd, "openat2", (root, path, O_PATH | O_NOFOLLOW))
+    return fd
 
 
 def mask_paths(root: int, paths: list[str]) -> None:

@@ -51,6 +51,7 @@ def become_container(handover: Handover, channel: Channel) -> NoReturn:
     """Build the container around this process and become its program; report a failure, never print it."""
     try:
         plan = handover.plan
+        end_when_asked()
         enter_namespaces(handover)
         root = prepare_mounts(handover)
         hooks_before_pivot(handover, channel)
@@ -324,7 +325,6 @@ def become_program(handover: Handover, channel: Channel) -> None:
     if handover.start_fd >= 0:
         # `create` is done: its pipes must not keep it, or the caller, waiting.
         channel.close()
-        end_when_asked()
         if not posix.read(handover.start_fd, 1):
             posix._exit(FAILURE)
     if handover.plan.hooks.get("startContainer"):

@@ -16,11 +16,11 @@ from minicontainer.linux.cgroups import own_cgroup
 from minicontainer.linux.process import start_time
 from minicontainer.runtime.activation import pass_on_activation
 from minicontainer.runtime.bundle import absolute, load_config
-from minicontainer.runtime.caller import secure_ourselves, tell_caller
+from minicontainer.runtime.caller import let_start, let_start_when_ready, secure_ourselves
 from minicontainer.runtime.cgroup import Group, create_group, demand_controllers, planned_groups
 from minicontainer.runtime.cgroup_paths import cgroup_path, root, whole_path
-from minicontainer.runtime.channel import GO
 from minicontainer.runtime.container import SPEC_VERSION, Container, write_file
+from minicontainer.runtime.entering import listens
 from minicontainer.runtime.first_process import converse
 from minicontainer.runtime.handover import Handover
 from minicontainer.runtime.plan import InitPlan
@@ -69,20 +69,16 @@ class CreateRequest:
 
 def create(request: CreateRequest) -> None:
     """Make a container whose first process waits to be started. On failure nothing is left."""
-    container, first = bring_up(request, True)
-    try:
-        tell_caller(request, first)
-        first.channel.say(GO)
-    except BaseException:
-        first.kill()
-        undo(container)
-        raise
+    bring_up(request, True)
 
 
 def bring_up(
     request: CreateRequest, waits_for_start: bool, terminal: Terminal | None = None
 ) -> tuple[Container, FirstProcess]:
-    """Make the container up to the point where its first process is ready. On failure nothing is left."""
+    """Make the container up to the point where its first process is ready and has its GO.
+
+    On failure nothing is left.
+    """
     secure_ourselves(request.preserve_fds)
     bundle = absolute(request.bundle)
     config, raw = load_config(bundle)
@@ -94,8 +90,7 @@ def bring_up(
         record_intent(container, plan, raw, bundle)
         group = make_cgroup(container, plan, config)
         handover = prepare(container, plan, console, waits_for_start)
-        handover.parents_fds = [container.lock] + ([group.directory] if group else [])
-        first = start_first_process(container, handover, group, config)
+        first = start_first_process(request, container, handover, group, config, terminal)
     except BaseException:
         undo(container)
         raise
@@ -118,6 +113,14 @@ def set_limits(
         from minicontainer.runtime.cgroup_owner import give_group
 
         give_group(container.record["cgroup"], handover.plan)
+
+
+def is_awaited_by_nobody(request: CreateRequest, handover: Handover) -> bool:
+    """Tell whether a program may start as soon as its process is ready: no GO before is asked for."""
+    plan = handover.plan
+    hooks = plan.hooks.get("prestart") or plan.hooks.get("createRuntime")
+    asks = hooks or plan.process.terminal or listens(plan.process)
+    return not (handover.start_fd >= 0 or request.pid_file or request.pidfd_socket or asks)
 
 
 def load_what_follows() -> None:
@@ -247,30 +250,26 @@ def make_cgroup(container: Container, plan: InitPlan, config: dict[str, Any]) ->
 
 
 def start_first_process(
-    container: Container, handover: Handover, group: Group | None, config: dict[str, Any]
+    request: CreateRequest,
+    container: Container,
+    handover: Handover,
+    group: Group | None,
+    config: dict[str, Any],
+    terminal: Terminal | None,
 ) -> FirstProcess:
-    """Start the first process, put it on record, and help it until it is ready."""
+    """Start the first process, put it on record, help it until it is ready, and say GO."""
     first = spawn(handover, group.directory if group else -1)
     try:
         container.save(pid=first.pid, startTime=start_time(first.pid))
         set_limits(container, handover, first, group, config)
+        ahead = is_awaited_by_nobody(request, handover)
+        if ahead:
+            let_start_when_ready(request, first, terminal)
         if handover.start_fd < 0:
             load_what_follows()
-        state = {**handover.state, "status": "creating", "pid": first.pid}
-
-        def on_hooks() -> None:
-            from minicontainer.runtime.hooks import run_hooks
-
-            for kind in ("prestart", "createRuntime"):
-                if handover.plan.hooks.get(kind):
-                    run_hooks(kind, handover.plan.hooks[kind], state, container.record["bundle"])
-
-        def on_listener(number: int) -> None:
-            from minicontainer.runtime.seccomp_listener import hand_over_listener
-
-            hand_over_listener(first, number, {**state, "status": "created"}, config)
-
-        converse(first, on_hooks, on_listener)
+        help_until_ready(container, handover, first, config)
+        if not ahead:
+            let_start(request, first, terminal)
     except BaseException:
         first.kill()
         raise
@@ -279,3 +278,24 @@ def start_first_process(
             if fd >= 0:
                 posix.close(fd)
     return first
+
+
+def help_until_ready(
+    container: Container, handover: Handover, first: FirstProcess, config: dict[str, Any]
+) -> None:
+    """Do what the first process asks for: run hooks on the host's side, hand over the filter's listener."""
+    state = {**handover.state, "status": "creating", "pid": first.pid}
+
+    def on_hooks() -> None:
+        from minicontainer.runtime.hooks import run_hooks
+
+        for kind in ("prestart", "createRuntime"):
+            if handover.plan.hooks.get(kind):
+                run_hooks(kind, handover.plan.hooks[kind], state, container.record["bundle"])
+
+    def on_listener(number: int) -> None:
+        from minicontainer.runtime.seccomp_listener import hand_over_listener
+
+        hand_over_listener(first, number, {**state, "status": "created"}, config)
+
+    converse(first, on_hooks, on_listener)

@@ -21,12 +21,11 @@ from minicontainer.linux.paths import (
     RESOLVE_IN_ROOT,
     RESOLVE_NO_SYMLINKS,
     S_IFDIR,
-    exists_in_root,
     file_type,
     filesystem_magic,
     make_directories,
     make_file,
-    openat2,
+    try_openat2,
 )
 
 TYPE_CHECKING = False
@@ -87,27 +86,25 @@ def mount_entry(root: int, plan: MountPlan, cgroup_source: str) -> None:
 
 def mount_on_real_directory(root: int, plan: MountPlan) -> None:
     """Mount proc or sysfs, on a real directory only: through a link an image could choose another place."""
-    name = plan.destination
-    try:
-        if not exists_in_root(root, name):
-            posix.close(make_directories(root, name))
-        target = openat2(
-            root, name, O_PATH | O_DIRECTORY | O_NOFOLLOW, 0, RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS
-        )
-    except KernelError as problem:
-        if problem.errno in (errno.ELOOP, errno.ENOTDIR):
-            raise Refused(
-                f"{plan.kind} must be mounted on an ordinary directory, {name} is not one"
-            ) from None
-        raise
+    name, flags = plan.destination, O_PATH | O_DIRECTORY | O_NOFOLLOW
+    target = try_openat2(root, name, flags, 0, RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS)
+    if target == -errno.ENOENT:
+        posix.close(make_directories(root, name))
+        target = try_openat2(root, name, flags, 0, RESOLVE_IN_ROOT | RESOLVE_NO_SYMLINKS)
+    if -target in (errno.ELOOP, errno.ENOTDIR):
+        raise Refused(f"{plan.kind} must be mounted on an ordinary directory, {name} is not one")
+    if target < 0:
+        raise KernelError(-target, "openat2", (root, name, flags))
     mount_fd = new_filesystem(plan.kind, plan.source, plan.options.data, plan.options.set)
     finish(mount_fd, target, plan.options)
 
 
 def mount_tmpfs(root: int, plan: MountPlan) -> None:
     """Mount a tmpfs; it takes the mode of the directory that it hides, and with tmpcopyup its contents."""
-    hidden = exists_in_root(root, plan.destination)
-    target = make_directories(root, plan.destination)
+    target = try_openat2(root, plan.destination, O_PATH | O_DIRECTORY)
+    hidden = target >= 0
+    if not hidden:
+        target = make_directories(root, plan.destination)
     refuse_in_proc(target, plan)
     data = plan.options.data
     if hidden and not any(key == "mode" for key, _ in data):

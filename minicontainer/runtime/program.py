@@ -61,8 +61,9 @@ def find_program(name: str, path: str) -> str:
             raise Error(f'exec: "{name}": {problem}')
         return name
     for folder in path.split(":"):
-        if folder[:1] == "/" and not why_not_executable(f"{folder}/{name}"):
-            return f"{folder}/{name}"
+        place = f"{folder}/{name}"
+        if folder[:1] == "/" and posix.access(place, posix.X_OK) and not why_not_executable(place):
+            return place
     raise Error(f'exec: "{name}": executable file not found in $PATH')
 
 

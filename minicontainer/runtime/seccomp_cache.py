@@ -8,6 +8,8 @@ See seccomp(2); docs/decisions for why the compiler is ours.
 
 from __future__ import annotations
 
+import sys
+
 from minicontainer.linux.numbers import machine
 from minicontainer.linux.seccomp_flags import filter_flags
 from minicontainer.runtime.container import make_private_directories, read_file, write_at_once
@@ -16,10 +18,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-try:
-    from _sha256 import sha256
-except ImportError:  # Python 3.12 and later
+if sys.version_info >= (3, 12):
     from _sha2 import sha256
+else:
+    from _sha256 import sha256
 
 FORMAT = "1"  # to be raised whenever the compiler's output for the same profile changes
 

@@ -41,7 +41,7 @@ def spawn(handover: Handover, cgroup: int) -> FirstProcess:
         return spawn_through_stage(handover, cgroup, runtime_end, init_end)
     pid, pidfd = clone3(namespaces.at_clone, SIGCHLD, cgroup)
     if pid == 0:
-        be_first_process(handover, runtime_end, init_end)
+        be_first_process(handover, init_end)
     init_end.close()
     first = FirstProcess(pid, pidfd, runtime_end)
     if namespaces.makes("user"):
@@ -62,9 +62,9 @@ def help_with_user_namespace(first: FirstProcess, handover: Handover) -> None:
     first.channel.say(GO)
 
 
-def be_first_process(handover: Handover, runtime_end: Channel, init_end: Channel) -> None:
+def be_first_process(handover: Handover, init_end: Channel) -> None:
     """Run the first process, after waiting for its ids where it has a new user namespace. Does not return."""
-    leave_parent(handover, runtime_end, init_end)
+    leave_parent(handover, init_end)
     for witness in witnesses:
         witness.role = "init"
     wait_for_cgroup(handover, init_end)
@@ -86,11 +86,8 @@ def wait_for_cgroup(handover: Handover, channel: Channel) -> None:
         expect_go(channel)
 
 
-def leave_parent(handover: Handover, runtime_end: Channel, init_end: Channel) -> None:
+def leave_parent(handover: Handover, init_end: Channel) -> None:
     """Close what only the runtime may hold: its pipes, its lock on the container, what its caller leaked."""
-    runtime_end.close()
-    for fd in handover.parents_fds:
-        posix.close(fd)
     keep_only(handover.plan.preserve_fds, [init_end.reading, init_end.writing, *handover.descriptors()])
 
 

@@ -39,7 +39,7 @@ def spawn_through_stage(
     """Start the stage, do for it what only the host's side can, and take over the process that it makes."""
     stage, pidfd = clone3(0, SIGCHLD, cgroup)
     if stage == 0:
-        be_stage(handover, runtime_end, init_end)
+        be_stage(handover, init_end)
     init_end.close()
     posix.close(pidfd)
     try:
@@ -67,9 +67,9 @@ def serve_stage(handover: Handover, stage: int, channel: Channel) -> int:
         channel.say(GO)
 
 
-def be_stage(handover: Handover, runtime_end: Channel, init_end: Channel) -> None:
+def be_stage(handover: Handover, init_end: Channel) -> None:
     """Join and make namespaces in the order that rights demand, then the first process. Does not return."""
-    leave_parent(handover, runtime_end, init_end)
+    leave_parent(handover, init_end)
     for witness in witnesses:
         witness.role = "stage"
     try:

@@ -59,8 +59,9 @@ def wake(container: Container) -> None:
 
 def run_poststart(container: Container) -> None:
     """Run the poststart hooks; when one fails the container is killed and cleared."""
-    config = container.config()
-    hooks = (config.get("hooks") or {}).get("poststart")
+    if not container.config_mentions(b"poststart"):
+        return
+    hooks = (container.config().get("hooks") or {}).get("poststart")
     if not hooks:
         return
     from minicontainer.runtime.hooks import run_hooks

@@ -136,6 +136,9 @@ def real() -> Iterator[int]:
 @pytest.mark.requires("cgroup2")
 def test_the_tree_found_here_is_the_one_of_the_mount_table() -> None:
     assert cgroups.find_cgroup2() == str(cgroup2_tree())
+    assert cgroups.is_cgroup2(str(cgroup2_tree()))
+    assert not cgroups.is_cgroup2("/proc")
+    assert not cgroups.is_cgroup2("/nowhere")
 
 
 @pytest.mark.requires("root", "cgroup2")

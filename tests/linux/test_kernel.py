@@ -10,7 +10,18 @@ from collections.abc import Iterator
 import pytest
 
 from minicontainer.errors import Error, KernelError
-from minicontainer.linux.kernel import address, buffer, check, keep, kernel_call, long, syscall, u32, u64
+from minicontainer.linux.kernel import (
+    address,
+    buffer,
+    check,
+    keep,
+    kernel_call,
+    long,
+    pointer,
+    syscall,
+    u32,
+    u64,
+)
 from minicontainer.trace.events import step, steps, witnesses
 
 
@@ -99,5 +110,15 @@ def test_a_buffer_is_written_to_and_read_back() -> None:
     assert check(syscall(number, reading, long(address(block)), long(8))) == 5
     assert bytes(block) == b"hello\0\0\0"
     assert bytes(keep(b"as it is\0")) == b"as it is\0"
+    os.close(reading)
+    os.close(writing)
+
+
+def test_a_pointer_leads_to_the_bytes_themselves() -> None:
+    reading, writing = os.pipe()
+    number = 1 if os.uname().machine == "x86_64" else 64  # write(2)
+    sent = b"zeros \0 count"
+    assert check(syscall(number, writing, long(int.from_bytes(pointer(sent), "little")), len(sent))) == 13
+    assert os.read(reading, 100) == sent
     os.close(reading)
     os.close(writing)

@@ -31,6 +31,7 @@ from minicontainer.linux.paths import (
     open_in_root,
     openat2,
     symlinkat,
+    try_openat2,
 )
 from tests.linux.children import in_child
 
@@ -101,6 +102,17 @@ def test_links_can_be_refused_altogether(tmp_path: Path, root: int) -> None:
     assert str(caught.value).startswith(f'openat2({root}, "link/hostname", {{flags=')
 
 
+def test_a_refusal_is_answered_by_its_number_where_that_is_asked_for(tmp_path: Path, root: int) -> None:
+    (tmp_path / "root/link").symlink_to("etc")
+    assert try_openat2(root, "nothing", O_PATH) == -errno.ENOENT
+    assert try_openat2(root, "etc/hostname/deep", O_PATH) == -errno.ENOTDIR
+    assert try_openat2(root, "link", O_PATH, 0, RESOLVE_NO_SYMLINKS) == -errno.ELOOP
+    descriptor = try_openat2(root, "link/hostname", os.O_RDONLY)
+    assert os.read(descriptor, 100) == b"inside"
+    assert not os.get_inheritable(descriptor)
+    os.close(descriptor)
+
+
 def test_what_is_opened_is_closed_by_execve(root: int) -> None:
     descriptor = open_in_root(root, "etc")
     assert not os.get_inheritable(descriptor)
@@ -121,6 +133,9 @@ def test_missing_directories_are_made(tmp_path: Path, root: int) -> None:
     assert place(make_directories(root, "/a/./b//c", 0o750)) == tmp_path / "root/a/b/c"
     assert stat.S_IMODE((tmp_path / "root/a/b").stat().st_mode) == 0o750
     assert place(make_directories(root, "a/b/../d")) == tmp_path / "root/a/d"
+    assert place(make_directories(root, "new/below/../../other/.")) == tmp_path / "root/other"
+    assert (tmp_path / "root/new/below").is_dir()
+    assert place(make_directories(root, "")) == tmp_path / "root"
 
 
 def test_directories_are_made_through_links_but_inside(tmp_path: Path, root: int) -> None:

@@ -6,6 +6,7 @@ Implements: runtime-spec, config.md "POSIX-platform Hooks" and runtime.md "Lifec
 from __future__ import annotations
 
 import json
+import os
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.runtime.checks import accepts, nothing_left
+from tests.runtime.waiting import DEADLINE, eventually
 
 if TYPE_CHECKING:
     from tests.runtime.bundles import Bundle, MakeBundle
@@ -161,6 +163,25 @@ def test_a_hook_that_takes_too_long_is_killed(runtime: Runtime, bundle: MakeBund
     made = bundle()
     made.config["hooks"] = {kind: [hook("exec sleep 600", timeout=1)]}
     fails(runtime, runtime.run(made))
+    nothing_left(runtime, made.id)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_before_the_program_starts_ends_it(
+    runtime: Runtime, bundle: MakeBundle, number: signal.Signals
+) -> None:
+    made = bundle().shell("touch /ran")
+    made.config["hooks"] = {"startContainer": [hook("touch /here; exec sleep 600")]}
+    running = runtime.spawn_run(made)
+    eventually((made.rootfs / "here").exists, "the hook was not run")
+    running.send_signal(number)
+    if runtime.deviates("created-is-deaf"):
+        (first,) = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
+        os.kill(int(first), signal.SIGKILL)
+        assert running.wait(DEADLINE) != 0
+        return
+    assert running.wait(DEADLINE) == runtime.recorded_exit("signal-in-start-hook", 128 + number)
+    assert not (made.rootfs / "ran").exists()
     nothing_left(runtime, made.id)
 
 

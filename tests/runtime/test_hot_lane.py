@@ -6,6 +6,8 @@ See: the list of what costs milliseconds in CONTRIBUTING.md; docs/decisions/0001
 from __future__ import annotations
 
 import subprocess
+import sysconfig
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -88,3 +90,34 @@ def test_a_containers_life_loads_nothing_that_is_slow(bundle: MakeBundle) -> Non
     assert all("minicontainer.runtime.container" in modules for modules in loaded.values())
     slow = {command: sorted(filter(is_slow, modules)) for command, modules in loaded.items()}
     assert slow == {command: [] for command in loaded}
+
+
+@pytest.mark.requires("root", "cgroup2", "tool:strace", "minicontainer-python")
+def test_a_containers_life_needs_only_the_first_half_of_python(bundle: MakeBundle, tmp_path: Path) -> None:
+    """The second half begins by reading `encodings` from Python's library: docs/decisions/0008."""
+    place = bundle().args("sleep", "1000")
+    place.save()
+    commands = Path(sysconfig.get_path("scripts"))
+    runtime = [commands / "minicontainer-runtime", "--root", tmp_path / "state"]
+
+    def files_of(*command: str | Path) -> str:
+        traced = ["strace", "-qq", "-e", "trace=openat", "-o", tmp_path / "files", *command]
+        with (tmp_path / "stderr").open("w+") as stderr:
+            streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": stderr}
+            done = subprocess.run(traced, timeout=60, check=False, **streams)
+            assert done.returncode == 0, (tmp_path / "stderr").read_text()
+        return (tmp_path / "files").read_text()
+
+    life = [("create", "--bundle", str(place.path), "half"), ("start", "half"), ("state", "half"), ("list",)]
+    life += [("exec", "half", "true"), ("kill", "half", "KILL"), ("delete", "--force", "half")]
+    files_of(*runtime, "list")  # writes the hot lane's file, if that is old
+    try:
+        whole = {words[0] for words in life if "/encodings/" in files_of(*runtime, *words)}
+    finally:
+        files_of(*runtime, "delete", "--force", "half")
+    place.args("true").save()
+    assert "hot-lane" in files_of(*runtime, "run", "--bundle", str(place.path), "half")
+    whole |= {"run"} if "/encodings/" in (tmp_path / "files").read_text() else set()
+    assert whole == set()
+    files_of(commands / "minicontainer", "run", "busybox", "true")  # makes what is cached
+    assert "/encodings/" not in files_of(commands / "minicontainer", "run", "busybox", "true")

@@ -15,9 +15,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from minicontainer.errors import Conflict
+from minicontainer.errors import Conflict, Refused
+from minicontainer.runtime.caller import let_start_when_ready
+from minicontainer.runtime.channel import channel_pair, failure_report
 from minicontainer.runtime.container import Container
 from minicontainer.runtime.execute import foreign_namespaces
+from minicontainer.runtime.first_process import FirstProcess, converse
+from minicontainer.runtime.lifecycle import CreateRequest
 from tests.runtime.checks import accepts, refuses
 from tests.runtime.waiting import DEADLINE, eventually
 
@@ -100,6 +104,22 @@ def test_who_waited_for_a_container_that_was_deleted_locks_the_one_that_has_its_
     assert not first.lock_again()
     for container in (first, waiting):
         os.close(container.lock)
+
+
+@pytest.mark.parametrize("died_first", [True, False])
+def test_the_last_words_of_who_dies_before_it_is_ready_are_heard(died_first: bool) -> None:
+    ours, theirs = channel_pair()
+    first = FirstProcess(0, -1, ours)
+    request = CreateRequest("/nowhere", "web", ".")
+    if not died_first:
+        let_start_when_ready(request, first, None)
+    theirs.say(failure_report(Refused("the root is upside down")))
+    theirs.close()
+    if died_first:
+        let_start_when_ready(request, first, None)
+    with pytest.raises(Refused, match="upside down"):
+        converse(first, lambda: None, lambda _: None)
+    ours.close()
 
 
 def test_a_process_that_has_ended_has_no_namespaces_that_could_be_taken_for_ours() -> None:
