@@ -1,4 +1,4 @@
-"""Which QEMU is taken: a fast one of the distribution, else a newer one, else an old one; and no traceback."""
+"""Which QEMU is taken: a fast one of the distribution, else a newer one, else an old one, and it is said."""
 
 from __future__ import annotations
 
