@@ -41,7 +41,9 @@ STAND_INS = {
 }
 # What stands in for the launchers and for ./bootstrap.
 LAUNCHER = '#!/bin/sh\necho "$@" >>{place}/@COMMAND@.asked\n[ "$1" != doctor ] || exit 3\n'
-BOOTSTRAP = "mkdir -p .venv/bin\ncd .venv/bin\ntouch {commands}\nchmod 755 {commands}\n"
+BOOTSTRAP = (
+    'set -e\ncd "$(dirname "$0")"\nmkdir -p .venv/bin\ncd .venv/bin\ntouch {commands}\nchmod 755 {commands}\n'
+)
 
 
 class Machine:
