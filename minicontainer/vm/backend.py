@@ -35,11 +35,6 @@ class Backend:
     cpu: str
     why: str
 
-    @property
-    def patience(self) -> float:
-        """How much longer everything takes than on a bare machine."""
-        return 1.0 if self.name == "kvm" else 10.0
-
 
 Trial = Callable[[Backend], bool]
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from minicontainer.errors import Error, Unsupported
@@ -79,7 +79,7 @@ def boots(image: Image, command: list[str], backend: Backend) -> bool:
         plan = qemu.Plan(
             image, Path(place), "trial", qemu.Hardware(TRIAL_MEMORY), words=("earlyprintk=ttyS0",)
         )
-        line = qemu.command_line(replace(plan), command, backend)
+        line = qemu.command_line(plan, command, backend)
         line[line.index("-append") + 1] = qemu.kernel_words(plan).replace("quiet ", "")
         with Path(place, "output").open("wb") as output:
             process = programs.start(line, outputs=output.fileno())

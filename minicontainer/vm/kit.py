@@ -149,7 +149,7 @@ def freeze(kit: Kit, digest: str, tell: Tell) -> Frozen | None:
         return None
     template = replace(plan(kit, "template", 0), lan=None, forwards=())
     try:
-        return snapshot.cached(template, kit.emulator, digest, no_more)
+        return snapshot.cached(template, kit.emulator, digest, no_more, tell)
     except GuestError as problem:
         tell(f"every node boots by itself: freezing one failed ({problem.message.partition(';')[0]})")
         return None

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 LONGEST_SOCKET_PATH = 107  # bytes: unix(7), sun_path
 LOOPBACK = "127.0.0.1"
-OF_TCG = "QEMU's software emulation"
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,19 +11,17 @@ See qemu-qmp-ref(7), "migrate" and x-ignore-shared; minicontainer/vm/qmp.py.
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from minicontainer.vm import scratch
 from minicontainer.vm.conversation import GuestError
 from minicontainer.vm.emulator import Emulator
-from minicontainer.vm.image import cache
+from minicontainer.vm.image import cache, locked
 from minicontainer.vm.machine import Machine
 from minicontainer.vm.qemu import Plan
 
@@ -104,7 +102,13 @@ def key(plan: Plan, emulator: Emulator, contents: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
-def cached(plan: Plan, emulator: Emulator, contents: str, prepare: Callable[[Machine], None]) -> Frozen:
+def cached(
+    plan: Plan,
+    emulator: Emulator,
+    contents: str,
+    prepare: Callable[[Machine], None],
+    tell: Callable[[str], None],
+) -> Frozen:
     """Find the frozen guest that suits `plan`, or make it. Raises GuestError when it cannot be made.
 
     One process makes it at a time; a killed one leaves only what the next one clears.
@@ -112,7 +116,7 @@ def cached(plan: Plan, emulator: Emulator, contents: str, prepare: Callable[[Mac
     place = cache() / "frozen"
     place.mkdir(parents=True, exist_ok=True)
     name = key(plan, emulator, contents)
-    with locked(place / "lock"):
+    with locked(place, tell):
         found = place / name
         if not (found / "state").exists():
             clear_unfinished(place)
@@ -136,7 +140,7 @@ def start(
     """
     try:
         machine = Machine(
-            thaw(plan, cached(plan, emulator, contents, prepare)), emulator.command, emulator.backend
+            thaw(plan, cached(plan, emulator, contents, prepare, tell)), emulator.command, emulator.backend
         )
         machine.start()
     except GuestError as problem:
@@ -179,14 +183,3 @@ def forget_old(place: Path) -> None:
     )
     for each in frozen[:-KEPT]:
         shutil.rmtree(each, ignore_errors=True)
-
-
-@contextlib.contextmanager
-def locked(path: Path) -> Iterator[None]:
-    """Hold a lock for the block."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)
