@@ -7,10 +7,11 @@ See minicontainer/cli/options.py for what an entry means.
 
 from __future__ import annotations
 
-from minicontainer.cli import vm_commands
+from minicontainer.cli import image_commands, vm_commands
 from minicontainer.cli.options import FLAG, WORD, Command, Option
 
 COMMANDS: dict[str, Command] = {
+    **image_commands.COMMANDS,
     "doctor": Command(
         "minicontainer.cli.doctor:doctor",
         (
@@ -52,7 +53,11 @@ COMMANDS: dict[str, Command] = {
 }
 
 # What the help says of the words that several commands begin with.
-GROUPS: dict[str, str] = {**vm_commands.GROUPS}
+GROUPS: dict[str, str] = {**image_commands.GROUPS, **vm_commands.GROUPS}
 
 # What people do not give, and the help does not show.
-HIDDEN = {*vm_commands.HIDDEN}
+HIDDEN = {*image_commands.HIDDEN, *vm_commands.HIDDEN}
+
+# Commands that read options behind their arguments, too, as docker's do; with all others the first argument
+# ends the options.
+OPTIONS_ANYWHERE = {*image_commands.COMMANDS}

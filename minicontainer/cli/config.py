@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import posix
 
-from minicontainer.errors import SpecError
 from minicontainer.trace.json_lines import dumps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from minicontainer.cli.users import User
 
 CAPABILITIES = [
     "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FSETID", "CAP_FOWNER", "CAP_MKNOD", "CAP_NET_RAW", "CAP_SETGID",
@@ -46,25 +47,26 @@ MASKED = [
     "/sys/devices/virtual/powercap", "/sys/firmware",
 ]  # fmt: skip
 READ_ONLY = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"]
-LARGEST_ID = 0xFFFFFFFE
 LIMITS = ("memory", "memory_swap", "cpus", "cpu_shares", "cpuset_cpus", "pids_limit")
 
 
 class Wanted:
-    """What the command line asks for, as plain values."""
+    """What the command line asks for, and where it is silent the image, as plain values."""
 
     __slots__ = (
         "args", "container_id", "cwd", "env", "hostname", "limits", "read_only", "rootfs", "terminal", "user",
     )  # fmt: skip
 
-    def __init__(self, container_id: str, rootfs: str, values: dict[str, Any]) -> None:
+    def __init__(self, container_id: str, rootfs: str, values: dict[str, Any], image: dict[str, Any]) -> None:
+        """Take `image`, the `config` of an image's configuration, empty where there is no image."""
         self.container_id = container_id
         self.rootfs = rootfs
-        self.args: list[str] = values["command"] or ["sh"]
+        self.args = arguments(values["command"], image)
         self.hostname: str = values["hostname"] or container_id
-        self.env: list[str] = values["env"]
-        self.cwd: str = values["workdir"] or "/"
-        self.user = read_user(values["user"] or "0")
+        # A name alone passes our own value on: only the caller may ask for that.
+        self.env: list[str] = [entry for entry in image.get("Env") or [] if "=" in entry] + values["env"]
+        self.cwd: str = values["workdir"] or f"/{(image.get('WorkingDir') or '').lstrip('/')}"
+        self.user: str = values["user"] or image.get("User") or ""
         self.terminal: bool = values["tty"]
         self.read_only: bool = values["read_only"]
         self.limits: dict[str, Any] = {}
@@ -74,12 +76,18 @@ class Wanted:
             self.limits = read_limits(values)
 
 
-def config_text(wanted: Wanted, seccomp: str, rootless: bool) -> str:
+def arguments(command: list[str], image: dict[str, Any]) -> list[str]:
+    """Put together what is executed: the image's entrypoint, then our words or else the image's."""
+    entrypoint: list[str] = image.get("Entrypoint") or []
+    return [*entrypoint, *(command or image.get("Cmd") or [])] or ["sh"]
+
+
+def config_text(wanted: Wanted, user: User, seccomp: str, rootless: bool) -> str:
     """Write config.json; `seccomp` is the profile as JSON, put in as it is."""
     linux = linux_part(wanted, rootless)
     config: dict[str, Any] = {
         "ociVersion": "1.2.1",
-        "process": process_part(wanted),
+        "process": process_part(wanted, user),
         "root": {"path": wanted.rootfs, "readonly": wanted.read_only},
         "hostname": wanted.hostname,
         "mounts": [
@@ -90,16 +98,15 @@ def config_text(wanted: Wanted, seccomp: str, rootless: bool) -> str:
     return f'{dumps(config)[:-1]},"linux":{dumps(linux)[:-1]},"seccomp":{seccomp}}}}}'
 
 
-def process_part(wanted: Wanted) -> dict[str, Any]:
+def process_part(wanted: Wanted, user: User) -> dict[str, Any]:
     """Write `process`."""
-    uid, gid = wanted.user
     root = [*CAPABILITIES]
     # As docker does: a program that is not root has no capability, but may gain the bounding ones by a
     # set-uid file.
-    own = root if uid == 0 else []
+    own = root if user.uid == 0 else []
     return {
         "terminal": wanted.terminal,
-        "user": {"uid": uid, "gid": gid},
+        "user": {"uid": user.uid, "gid": user.gid, "additionalGids": user.additional_gids},
         "args": wanted.args,
         "env": environment(wanted),
         "cwd": wanted.cwd,
@@ -128,27 +135,16 @@ def options_for(options: list[str], rootless: bool) -> list[str]:
 
 
 def environment(wanted: Wanted) -> list[str]:
-    """Write `process.env`: docker's defaults, then what was asked for; a name alone passes our value on."""
-    made = [PATH, f"HOSTNAME={wanted.hostname}"]
+    """Write `process.env`: docker's, the image's, what was asked for; a name alone passes ours on."""
+    made = {"PATH": PATH, "HOSTNAME": f"HOSTNAME={wanted.hostname}"}
     if wanted.terminal:
-        made.append("TERM=xterm")
+        made["TERM"] = "TERM=xterm"
     for entry in wanted.env:
-        if "=" in entry:
-            made.append(entry)
+        name, equals, _ = entry.partition("=")
+        if equals:
+            made[name] = entry
         else:
             value = posix.environ.get(entry.encode("utf-8", "surrogateescape"))
             if value is not None:
-                made.append(f"{entry}={value.decode('utf-8', 'surrogateescape')}")
-    return made
-
-
-def read_user(text: str) -> tuple[int, int]:
-    """Read `UID[:GID]`. Raises SpecError for names, which would have to be looked up in the image."""
-    uid, colon, gid = text.partition(":")
-    numbers = (uid, gid if colon else "0")
-    for number in numbers:
-        if not (number.isascii() and number.isdigit() and int(number) <= LARGEST_ID):
-            raise SpecError(
-                "--user", f'"{text}" is not UID or UID:GID', hint="both are numbers, as in 1000:1000"
-            )
-    return int(numbers[0]), int(numbers[1])
+                made[name] = f"{entry}={value.decode('utf-8', 'surrogateescape')}"
+    return list(made.values())

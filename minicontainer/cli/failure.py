@@ -18,10 +18,10 @@ ORDINARY, NOT_STARTED, NOT_EXECUTABLE, NO_SUCH_PROGRAM = 1, 125, 126, 127
 
 def report(problem: Error, command: str) -> int:
     """Print one line that says what failed and one with the hint; returns the exit code."""
-    print(f"minicontainer: {describe(problem)}", file=sys.stderr)  # noqa: T201 - this is the one place
+    print(f"minicontainer: {on_one_line(describe(problem))}", file=sys.stderr)  # noqa: T201 - this is the one place
     hint = problem.hint or cause(problem)
     if hint:
-        print(f"hint: {hint}", file=sys.stderr)  # noqa: T201
+        print(f"hint: {on_one_line(hint)}", file=sys.stderr)  # noqa: T201
     return exit_code(problem) if command == "run" else ORDINARY
 
 
@@ -33,6 +33,11 @@ def describe(problem: Error) -> str:
     from minicontainer.explain.narration import title
 
     return f"{title(step).rstrip('.')}: {problem}"
+
+
+def on_one_line(text: str) -> str:
+    """Write as escapes what would steer a terminal: names in a message may be a stranger's."""
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
 
 
 def cause(problem: Error) -> str:

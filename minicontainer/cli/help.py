@@ -54,7 +54,7 @@ def build() -> click.Group:
     )
     top.params.append(version_option())
     for name, command in {**options.COMMANDS, **cold_commands.COMMANDS}.items():
-        *groups, last = name.split()
+        groups = name.split()[:-1]
         parent = top
         for word in groups:
             below = parent.commands.get(word)
@@ -62,7 +62,7 @@ def build() -> click.Group:
                 below = click.Group(word, help=GROUPS[word], no_args_is_help=True)
                 parent.add_command(below)
             parent = below
-        parent.add_command(_command(last, command, hidden=name in cold_commands.HIDDEN))
+        parent.add_command(_command(name, command))
     return top
 
 
@@ -87,20 +87,20 @@ def version_option() -> click.Option:
 GROUPS = {"system": "Look after what minicontainer keeps on this machine.", **cold_commands.GROUPS}
 
 
-def _command(name: str, command: options.Command, *, hidden: bool) -> click.Command:
+def _command(name: str, command: options.Command) -> click.Command:
     def call(**values: Any) -> int:
         lists = {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
         return options.load(command)(lists)
 
     return click.Command(
-        name,
+        name.rsplit(maxsplit=1)[-1],
         callback=call,
         help=command.about,
         params=[*map(_argument, command.arguments), *map(_option, command.options)],
-        # The first argument ends the options, as docker does: what follows belongs to the program in the
-        # container.
-        context_settings={"allow_interspersed_args": False},
-        hidden=hidden,
+        # Mostly the first argument ends the options, as with `docker run`: what follows belongs to the
+        # program in the container.
+        context_settings={"allow_interspersed_args": name in cold_commands.OPTIONS_ANYWHERE},
+        hidden=name in cold_commands.HIDDEN,
     )
 
 

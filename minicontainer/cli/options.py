@@ -112,10 +112,10 @@ COMMANDS = {
     ),
     "system reset": Command(
         "minicontainer.cli.system:reset",
+        (Option("force", ("-f", "--force"), FLAG, "", "Do not ask before images are removed."),),
         (),
-        (),
-        "Remove what is kept between commands. That is: caches, images that were built here, and the "
-        "read-only view of the interpreter. Nothing is lost: all of it is made again when it is needed.",
+        "Remove what is kept between commands. That is: all images, caches, and the read-only view of the "
+        "interpreter. It asks first if there are images that cannot be made here again.",
     ),
     "version": Command("minicontainer.cli.system:version", (), (), "Print the version."),
 }

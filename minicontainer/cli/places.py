@@ -17,7 +17,7 @@ import fcntl
 import posix
 
 from minicontainer.errors import Conflict, Error
-from minicontainer.linux.descriptors import read_beginning
+from minicontainer.linux.namespaces import in_user_namespace
 from minicontainer.runtime.container import read_file
 
 TYPE_CHECKING = False
@@ -33,11 +33,6 @@ def home() -> str:
     # No tmpfs of one's own (no login session): a directory in /tmp, which `make` takes only if it is this
     # user's.
     return f"{directory}/minicontainer" if directory else f"/tmp/minicontainer-{posix.getuid()}"  # noqa: S108
-
-
-def in_user_namespace() -> bool:
-    """Tell whether root here is not root of the whole machine."""
-    return read_beginning("/proc/self/uid_map").split() != [b"0", b"0", b"4294967295"]
 
 
 def make(path: str) -> str:

@@ -1,9 +1,11 @@
 """`minicontainer run`: from an image's name to the exit code of a program that ran in a container.
 
-    image or directory -> writable layer -> bundle (config.json) -> the OCI runtime, called in this process
+    image -> its layers and a writable one -> bundle (config.json) -> the OCI runtime, called in this process
+    directory -----------------------------/
 
-Nothing of it outlives the command: the bundle is removed, the layer hangs on this process's own mount
-namespace. Exit code: the program's; 128 + n when signal n ended it; 125, 126, 127 as docker has them.
+An image that is not here is made from its recipe or pulled. Nothing of a container outlives the command: the
+bundle is removed, the writable layer hangs on this process's own mount namespace. Exit code: the program's;
+128 + n when signal n ended it; 125, 126, 127 as docker has them.
 
 See docker-run(1); docs/explain.md for `--explain` and `--prove`.
 """
@@ -14,9 +16,10 @@ import posix
 
 from minicontainer.cli import places
 from minicontainer.cli.config import CAPABILITIES, Wanted, config_text
-from minicontainer.cli.scratch import lay_writable_layer, refuse_unwritable_names, take_own_mount_table
+from minicontainer.cli.scratch import lay_writable_layer, take_own_mount_table
+from minicontainer.cli.source import Source, find_image
+from minicontainer.cli.users import find_user
 from minicontainer.errors import Error, NotFound, Unsupported
-from minicontainer.image import busybox
 from minicontainer.linux.paths import S_IFDIR, S_IFMT
 from minicontainer.runtime.command_create import run_container
 from minicontainer.runtime.interpreter import protect_interpreter
@@ -45,16 +48,16 @@ def run(values: dict[str, Any]) -> int:
             hint="use sudo; an ordinary user can run a bundle: minicontainer-runtime spec --rootless; run",
         )
     protect_interpreter()
-    image = find_image(values)
+    source = find_source(values)
     container_id = values["id"] or posix.urandom(NAME_BYTES).hex()
     check_name(container_id)
-    wanted = Wanted(container_id, image, values)
+    wanted = Wanted(container_id, source.directory, values, source.config)
     seccomp = seccomp_text()
     if not (values["interactive"] or values["tty"]):
         keep_standard_input()
     narrator = begin_story(values) if values["explain"] or values["prove"] else None
     try:
-        code = run_in_bundle(wanted, seccomp, values)
+        code = run_in_bundle(wanted, source, seccomp)
     finally:
         if narrator is not None:
             witnesses.remove(narrator)
@@ -72,21 +75,16 @@ def keep_standard_input() -> None:
         posix.set_inheritable(0, True)
 
 
-def find_image(values: dict[str, Any]) -> str:
-    """Find the directory of the image's root file system, or what `--rootfs` names. Raises NotFound."""
+def find_source(values: dict[str, Any]) -> Source:
+    """Find the image, or the directory that `--rootfs` names. Raises NotFound, and what a pull raises."""
     given: str | None = values["rootfs"]
     if given is not None:
         if values["image"] is not None:  # there is no image: the first word belongs to the command
             values["command"] = [values["image"], *values["command"]]
-        return existing_directory(given)
+        return Source(existing_directory(given))
     if values["image"] is None:
         raise NotFound("no image is named", hint="minicontainer run busybox, or --rootfs DIRECTORY")
-    if values["image"] != "busybox":
-        raise NotFound(
-            f"{values['image']}: no such image",
-            hint="there is one so far, busybox; or use --rootfs DIRECTORY",
-        )
-    return busybox.root_file_system()
+    return find_image(values["image"])
 
 
 def existing_directory(path: str) -> str:
@@ -151,21 +149,24 @@ def begin_story(values: dict[str, Any]) -> Narrator:
     return narrator
 
 
-def run_in_bundle(wanted: Wanted, seccomp: str, values: dict[str, Any]) -> int:
+def run_in_bundle(wanted: Wanted, source: Source, seccomp: str) -> int:
     """Write the bundle, run it, remove it."""
     root = default_root()
     places.remove_stale(known=lambda name: exists(f"{root}/{name}"))
     bundle = places.Bundle(wanted.container_id)
+    lease = source.lease(wanted.container_id)
     try:
-        if values["rootfs"] is None:
-            refuse_unwritable_names(wanted.rootfs)
+        if source.layers:
             take_own_mount_table()
-            wanted.rootfs = lay_writable_layer(wanted.rootfs, places.make(f"{places.home()}/scratch"), "")
-        bundle.write_config(config_text(wanted, seccomp, rootless=False))
+            wanted.rootfs = lay_writable_layer(source.layers, places.make(f"{places.home()}/scratch"))
+        user = find_user(wanted.user, wanted.rootfs)
+        bundle.write_config(config_text(wanted, user, seccomp, rootless=False))
         return run_container(
             CreateRequest(root, wanted.container_id, bundle.path), last_look=last_look(wanted)
         )
     finally:
+        if lease is not None:
+            lease.end()
         bundle.remove()
 
 

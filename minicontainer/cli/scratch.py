@@ -2,7 +2,7 @@
 
     scratch/                 a tmpfs, seen only in this command's own mount namespace
       upper/  work/          what the container changes
-      merged/                overlay: upper over the image, which stays as it is
+      merged/                overlay: upper over the image's layers, which stay as they are
 
 All of it hangs on the namespace and not on the host's mount table: when the last process in it is gone, even
 by SIGKILL, the kernel takes everything away. The price: what the container writes lies in memory.
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import posix
 
-from minicontainer.errors import Error
+from minicontainer.image.overlay import mount_overlay, prepare_upper
 from minicontainer.linux.mounts import MS_NODEV, MS_NOSUID, MS_REC, MS_SLAVE, mount
 from minicontainer.linux.namespaces import CLONE_NEWNS, unshare
 from minicontainer.linux.paths import mkdirat
@@ -35,23 +35,17 @@ def take_own_mount_table() -> None:
 
 
 @step
-def lay_writable_layer(image: str, scratch: str, options: str) -> str:
-    """Lay an empty writable layer over the image, which itself is never changed: an overlay, kept in memory.
+def lay_writable_layer(layers: list[str], scratch: str) -> str:
+    """Lay an empty writable layer over the image's, which are never changed: an overlay, kept in memory.
 
-    overlayfs.rst "Upper and Lower", tmpfs(5)
+    overlayfs.rst "Upper and Lower", "Multiple lower layers", tmpfs(5)
     """
     mount("minicontainer", scratch, "tmpfs", MS_NOSUID | MS_NODEV, "mode=700")
     inside = posix.open(scratch, O_PATH_DIRECTORY)
     for name in ("upper", "work", "merged"):
         mkdirat(inside, name, 0o755)
     posix.close(inside)
+    prepare_upper(f"{scratch}/upper", layers[0])
     merged = f"{scratch}/merged"
-    layers = f"lowerdir={image},upperdir={scratch}/upper,workdir={scratch}/work"
-    mount("overlay", merged, "overlay", 0, layers + options)
+    mount_overlay(merged, layers, f"{scratch}/upper", f"{scratch}/work")
     return merged
-
-
-def refuse_unwritable_names(image: str) -> None:
-    """Refuse what cannot be written into overlay's options, where a comma and a colon have a meaning."""
-    if any(sign in image for sign in ",:\\"):
-        raise Error(f"{image}: an image's path must not contain a comma, a colon or a backslash")

@@ -18,7 +18,7 @@ from pathlib import Path
 from minicontainer.doctor.machine import Answers, Machine, Place, Program
 from minicontainer.doctor.packages import PACKAGES
 from minicontainer.errors import Error
-from minicontainer.image import busybox
+from minicontainer.image.store.place import default_root
 from minicontainer.linux import programs
 from minicontainer.linux.capabilities import NAMES
 from minicontainer.linux.kvm import kvm_works
@@ -124,7 +124,7 @@ def state_of(name: str, builtin: str, loadable: str) -> str:
 def kept_at() -> dict[str, Path]:
     """Say where things are kept that need room."""
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path("~/.cache").expanduser())
-    return {"images": Path(busybox.store()), "virtual machines": Path(cache, "minicontainer", "vm")}
+    return {"images": Path(default_root()), "virtual machines": Path(cache, "minicontainer", "vm")}
 
 
 def place(path: Path) -> Place:

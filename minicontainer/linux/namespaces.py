@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import posix
 
+from minicontainer.linux.descriptors import read_beginning
 from minicontainer.linux.kernel import check, kernel_call, long, syscall
 from minicontainer.linux.numbers import SYS_setdomainname, SYS_sethostname, SYS_setns, SYS_unshare
 
@@ -34,6 +35,12 @@ KINDS = {
     "cgroup": (CLONE_NEWCGROUP, "cgroup"),
     "time": (CLONE_NEWTIME, "time"),
 }
+ALL_IDS = [b"0", b"0", b"4294967295"]
+
+
+def in_user_namespace() -> bool:
+    """Tell whether we are in a user namespace other than the machine's first: root is not root there."""
+    return read_beginning("/proc/self/uid_map").split() != ALL_IDS
 
 
 @kernel_call

@@ -75,3 +75,17 @@ def run(command: list[str]) -> str:
         said = done.stderr.strip().replace("\n", " ")
         raise Error(f"{command[0]} failed with exit status {done.returncode}: {said}")
     return done.stdout
+
+
+def converse(command: list[str], said: bytes) -> tuple[int, bytes]:
+    """Run a program of the user's, as the user would: give it `said`, return its exit status and its answer.
+
+    What it has to say besides goes where our own errors go. Raises Unsupported when it is not installed.
+    """
+    try:
+        done = subprocess.run(command, input=said, stdout=subprocess.PIPE, check=False)
+    except FileNotFoundError:
+        raise Unsupported(f"the program {command[0]} is not installed") from None
+    except OSError as problem:
+        raise Error(f"{command[0]} cannot be started: {posix.strerror(problem.errno or 0).lower()}") from None
+    return done.returncode, done.stdout

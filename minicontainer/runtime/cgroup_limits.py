@@ -13,7 +13,8 @@ import posix
 
 from minicontainer.errors import KernelError, Unsupported
 from minicontainer.linux.cgroups import has_control, open_group, read_control, write_control
-from minicontainer.runtime.cgroup_paths import in_user_namespace, open_path, whole_path
+from minicontainer.linux.namespaces import in_user_namespace
+from minicontainer.runtime.cgroup_paths import open_path, whole_path
 from minicontainer.runtime.resources import (
     check_usage,
     completed,

@@ -11,11 +11,11 @@ Implements runtime-spec config-linux.md, "Cgroups Path", as runc reads it; see s
 from __future__ import annotations
 
 import errno
-import posix
 
 from minicontainer.errors import NotFound, SpecError
 from minicontainer.linux import cgroups
 from minicontainer.linux.cgroups import open_group, own_cgroup
+from minicontainer.linux.namespaces import in_user_namespace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -81,15 +81,6 @@ def cgroup_path(config: dict[str, Any], identifier: str, systemd: bool) -> str:
 def beside_us(name: str) -> str:
     """Place a group beside our own: below it would be refused controllers, for we are in it."""
     return f"{own_cgroup().rpartition('/')[0]}/{name}"
-
-
-def in_user_namespace() -> bool:
-    """Tell whether root here is not root of the machine."""
-    fd = posix.open("/proc/self/uid_map", posix.O_RDONLY | posix.O_CLOEXEC)
-    try:
-        return posix.read(fd, 4096).split() != [b"0", b"0", b"4294967295"]
-    finally:
-        posix.close(fd)
 
 
 def unit_of(asked: str, identifier: str) -> tuple[str, str]:

@@ -114,16 +114,16 @@ def default_root() -> str:
     """Say where containers' state lies: for root in /run, for others where the system gives them a place."""
     variables: dict[Any, Any] = posix.environ
     runtime = variables.get(b"XDG_RUNTIME_DIR", b"").decode()
-    if posix.geteuid() == 0 and not (runtime and in_user_namespace()):
+    if posix.geteuid() == 0 and not (runtime and is_root_of_a_user_namespace()):
         return "/run/minicontainer-runtime"
     return (runtime or f"/run/user/{posix.geteuid()}") + "/minicontainer-runtime"
 
 
-def in_user_namespace() -> bool:
+def is_root_of_a_user_namespace() -> bool:
     """Tell whether this root is only the root of some user namespace (rootless podman)."""
-    from minicontainer.linux.descriptors import read_beginning
+    from minicontainer.linux.namespaces import in_user_namespace
 
-    return read_beginning("/proc/self/uid_map").split() != [b"0", b"0", b"4294967295"]
+    return in_user_namespace()
 
 
 def keep_from_program(descriptor: int) -> None:

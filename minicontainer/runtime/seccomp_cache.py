@@ -8,20 +8,14 @@ See seccomp(2); docs/decisions for why the compiler is ours.
 
 from __future__ import annotations
 
-import sys
-
 from minicontainer.linux.numbers import machine
 from minicontainer.linux.seccomp_flags import filter_flags
+from minicontainer.oci.sha256 import sha256
 from minicontainer.runtime.container import make_private_directories, read_file, write_at_once
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-
-if sys.version_info >= (3, 12):
-    from _sha2 import sha256
-else:
-    from _sha256 import sha256
 
 FORMAT = "1"  # to be raised whenever the compiler's output for the same profile changes
 

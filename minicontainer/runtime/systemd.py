@@ -22,7 +22,8 @@ from typing import Any
 from minicontainer.errors import Error, Unsupported
 from minicontainer.launch import reach_libraries
 from minicontainer.linux.cgroups import own_cgroup
-from minicontainer.runtime.cgroup_paths import in_user_namespace, unit_of, unit_path
+from minicontainer.linux.namespaces import in_user_namespace
+from minicontainer.runtime.cgroup_paths import unit_of, unit_path
 from minicontainer.runtime.systemd_values import Value, annotation_properties, resource_properties
 from minicontainer.trace.events import step
 

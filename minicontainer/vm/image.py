@@ -27,9 +27,9 @@ from pathlib import Path
 import msgspec
 
 from minicontainer.errors import Error, NotFound
+from minicontainer.image.debian import clear
 from minicontainer.linux.long_programs import ProgramFailedError
 from minicontainer.vm import image_build, initramfs
-from minicontainer.vm.debian import clear
 from minicontainer.vm.recipe import SUITE, Recipe, standard
 
 Tell = Callable[[str], None]

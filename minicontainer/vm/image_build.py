@@ -17,25 +17,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from minicontainer.errors import Error, Unsupported
+from minicontainer.image.debian import check_subordinate_ids, complaint, meanings, mmdebstrap
 from minicontainer.linux.long_programs import ProgramFailedError, run_with_files
 from minicontainer.linux.programs import PATH
 from minicontainer.vm import initramfs
-from minicontainer.vm.debian import check_subordinate_ids, mmdebstrap
 from minicontainer.vm.recipe import Recipe
 
 Tell = Callable[[str], None]
 
 TOOLS = {"mmdebstrap": "mmdebstrap", "sqfstar": "squashfs-tools"}  # the program and its package
-# What mmdebstrap says when it begins something that takes a while, and what we say then.
-STAGES = {
-    "running apt-get update": "reading Debian's lists of packages",
-    "downloading packages": "fetching packages",
-    "extracting archives": "unpacking the essential ones",
-    "installing essential packages": "installing the essential ones",
-    "installing remaining packages": "installing the others (this takes longest)",
-    "running --customize-hook": "removing what is private or accidental",
-    "creating tarball": "packing",
-}
 ROOM = 1800 << 20  # bytes that a build needs for a while; 400 MiB stay
 
 
@@ -87,14 +77,8 @@ def write_squashfs(recipe: Recipe, tar: Path, target: Path) -> None:
 
 def bootstrap(recipe: Recipe, tar: Path, tell: Tell) -> None:
     """Let mmdebstrap make the root file system, which goes through a tar because its owners are not ours."""
-
-    def pass_on(line: str) -> None:
-        for beginning, meaning in STAGES.items():
-            if line.startswith(f"I: {beginning}"):
-                tell(meaning)
-
     tell(f"making a Debian {recipe.suite} for {recipe.architecture}")
-    mmdebstrap(recipe.command(tar), tar.parent, pass_on)
+    mmdebstrap(recipe.command(tar), tar.parent, meanings(tell, "removing what is private or accidental"))
 
 
 def write_boot_files(tar: Path, place: Path) -> None:
@@ -135,5 +119,4 @@ def explained(problem: ProgramFailedError, directory: Path, what: str) -> Error:
     """Say what a failed program means for the user."""
     if any("No space left on device" in line for line in problem.said):
         return no_room(directory)
-    said = [line.removeprefix("E: ") for line in problem.said if line and not line.startswith("I: ")]
-    return Error(f"{what}: {' | '.join(said[-3:]) or problem}", "run it again, or see mmdebstrap(1)")
+    return Error(f"{what}: {complaint(problem)}", "run it again, or see mmdebstrap(1)")

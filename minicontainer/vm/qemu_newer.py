@@ -19,9 +19,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from minicontainer.errors import Error, Unsupported
+from minicontainer.image.debian import clear, mmdebstrap
 from minicontainer.linux.long_programs import ProgramFailedError
 from minicontainer.linux.programs import PATH
-from minicontainer.vm.debian import clear, mmdebstrap
 from minicontainer.vm.image import cache, locked, say, sweep
 from minicontainer.vm.image_build import explained
 from minicontainer.vm.recipe import architecture

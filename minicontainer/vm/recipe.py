@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minicontainer.errors import Unsupported
+from minicontainer.image.debian import ENVIRONMENT, EPOCH, LEFT_OUT
 
 SUITE = "trixie"
 # The machine's name in uname(2) -> Debian's name of the architecture. Those that the guest's drivers fit.
@@ -27,18 +28,14 @@ SYSTEM = (
 ).split()
 # What minicontainer imports, as Debian's packages.
 TOOLKIT = (
-    "python3-click python3-jeepney python3-msgspec python3-prctl python3-psutil python3-pyroute2 python3-rich"
+    "python3-click python3-isal python3-jeepney python3-msgspec python3-prctl python3-psutil "
+    "python3-pyroute2 python3-rich python3-urllib3 python3-zstandard"
 ).split()
 # What its tests compare with and are run by.
 TESTS = (
-    "aardvark-dns catatonit conmon containerd crun jq netavark passt podman python3-hypothesis "
-    "python3-pytest python3-pytest-timeout runc strace"
+    "aardvark-dns catatonit conmon containerd crun jq netavark passt podman python3-cryptography "
+    "python3-hypothesis python3-pytest python3-pytest-timeout runc strace"
 ).split()
-LEFT_OUT = ("man", "doc", "doc-base", "locale", "info", "lintian")  # below /usr/share
-# What every file of the image says of its age: Python's compiled modules, and so imports, depend on it.
-EPOCH = 1_735_689_600  # 2025-01-01
-# For mmdebstrap and the packages' own scripts; the kernel's builds no initramfs, because we have our own.
-ENVIRONMENT = {"SOURCE_DATE_EPOCH": str(EPOCH), "INITRD": "No"}
 # Not compressed on purpose: an emulated CPU unpacks slowly, and the host's page cache holds the file.
 SQUASHFS = (
     f"-noI -noD -noF -noX -no-progress -quiet -mkfs-time {EPOCH} -all-time {EPOCH} "

@@ -22,8 +22,8 @@ from pathlib import Path
 
 import minicontainer
 from minicontainer.errors import NotFound
-from minicontainer.image.busybox import find_recipe
-from minicontainer.vm.recipe import EPOCH
+from minicontainer.image.debian import EPOCH
+from minicontainer.image.recipe import directory
 
 PACKAGE = Path(minicontainer.__path__[0])
 # What .gitignore names, git's own directory, and what an editor keeps: a test compares with git.
@@ -95,8 +95,7 @@ def checkout_files() -> Iterator[tuple[str, Path]]:
 def package_files() -> Iterator[tuple[str, Path]]:
     """Name what an installation has: the package and the images' recipes."""
     yield from below(PACKAGE, "minicontainer")
-    images = Path(find_recipe()).parents[1]
-    yield from below(images, "images")
+    yield from below(directory(), "images")
 
 
 def below(path: Path, name: str) -> Iterator[tuple[str, Path]]:

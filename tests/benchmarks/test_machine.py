@@ -57,7 +57,9 @@ def test_the_figures_of_a_real_machine_say_where_they_are_from(
     monkeypatch.setattr(command, "peer", lambda name: Path("/crun") if name == "crun" else None)
     monkeypatch.setattr(command, "measure", lambda _: figures)
     json = tmp_path / "figures.json"
-    monkeypatch.setattr("sys.argv", ["benchmarks", "--folder", str(tmp_path), "--json", str(json)])
+    monkeypatch.setattr(
+        "sys.argv", ["benchmarks", "runtimes", "--folder", str(tmp_path), "--json", str(json)]
+    )
     assert command.main() == 0
     shown = capsys.readouterr().out
     assert "2.00" in shown

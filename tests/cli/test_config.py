@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import posix
 from typing import Any
 
 import pytest
@@ -11,17 +12,21 @@ from minicontainer.cli import config
 from minicontainer.cli.failure import exit_code
 from minicontainer.cli.options import COMMANDS
 from minicontainer.cli.run import check_name, make_seccomp
-from minicontainer.errors import Error, KernelError, SpecError
+from minicontainer.cli.users import User
+from minicontainer.errors import Error, KernelError
 from minicontainer.linux.capabilities import mask
 from minicontainer.oci.check import check_config
 
+ROOT = User(0, 0, [])
 SECCOMP = '{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[]}'
 
 
-def made(rootless: bool = False, **given: Any) -> dict[str, Any]:
+def made(
+    rootless: bool = False, user: User | None = None, image: dict[str, Any] | None = None, **given: Any
+) -> dict[str, Any]:
     values = COMMANDS["run"].nothing_given() | given
-    wanted = config.Wanted("c1", "/image", values)
-    decoded: dict[str, Any] = json.loads(config.config_text(wanted, SECCOMP, rootless))
+    wanted = config.Wanted("c1", "/image", values, image or {})
+    decoded: dict[str, Any] = json.loads(config.config_text(wanted, user or ROOT, SECCOMP, rootless))
     check_config(decoded)
     return decoded
 
@@ -35,8 +40,8 @@ def test_the_capabilities_are_dockers_fourteen() -> None:
 
 
 def test_a_user_who_is_not_root_has_none_of_them_effective() -> None:
-    process = made(user="1000:50")["process"]
-    assert process["user"] == {"uid": 1000, "gid": 50}
+    process = made(user=User(1000, 50, [7]))["process"]
+    assert process["user"] == {"uid": 1000, "gid": 50, "additionalGids": [7]}
     assert process["capabilities"]["effective"] == []
     assert process["capabilities"]["bounding"] == config.CAPABILITIES
 
@@ -94,10 +99,31 @@ def test_the_host_name_is_the_containers_name() -> None:
     assert made(hostname="web")["hostname"] == "web"
 
 
-@pytest.mark.parametrize("text", ["root", "-1", "1:", ":1", "1:2:3", "4294967295", "1.0", "٣", " 1"])
-def test_a_user_that_is_not_numbers_is_an_error(text: str) -> None:
-    with pytest.raises(SpecError, match="--user"):
-        config.read_user(text)
+IMAGE = {"Env": ["PATH=/opt/bin", "A=1"], "Entrypoint": ["/serve"], "Cmd": ["--all"], "WorkingDir": "/srv"}
+
+
+def test_what_the_command_line_leaves_open_comes_from_the_image() -> None:
+    process = made(image=IMAGE)["process"]
+    assert process["args"] == ["/serve", "--all"]
+    assert process["env"] == ["PATH=/opt/bin", "HOSTNAME=c1", "A=1"]
+    assert process["cwd"] == "/srv"
+
+
+def test_the_command_line_replaces_the_images_command_and_not_its_entrypoint() -> None:
+    process = made(image=IMAGE, command=["--one"], workdir="/tmp", env=["A=2", "B=3"])["process"]
+    assert process["args"] == ["/serve", "--one"]
+    assert process["env"] == ["PATH=/opt/bin", "HOSTNAME=c1", "A=2", "B=3"]
+    assert process["cwd"] == "/tmp"
+
+
+def test_an_image_cannot_ask_for_a_variable_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(posix.environ, b"SECRET", b"of the host")
+    assert not [entry for entry in made(image={"Env": ["SECRET"]})["process"]["env"] if "SECRET" in entry]
+    assert "SECRET=of the host" in made(image={"Env": ["SECRET"]}, env=["SECRET"])["process"]["env"]
+
+
+def test_a_relative_working_directory_of_an_image_begins_at_the_root() -> None:
+    assert made(image={"WorkingDir": "app"})["process"]["cwd"] == "/app"
 
 
 @pytest.mark.parametrize("name", ["", "-x", ".", "..", "a/b", "a b", "é", "x" * 65, "_x"])

@@ -40,7 +40,7 @@ WATCHED = frozenset(
 # back.
 BOOKKEEPING = (
     "pipe:[", "socket:[", "/memfd:", "/dev/pts/", "/dev/null",
-    "/run/minicontainer-runtime/", "/run/minicontainer/",
+    "/run/minicontainer-runtime/", "/run/minicontainer/", "/var/lib/minicontainer/leases/",
 )  # fmt: skip
 # The calls that do so by a path, not by the descriptor of a directory.
 NAMING = frozenset("mknod mknodat mkdir mkdirat unlink unlinkat rmdir rename renameat renameat2".split())

@@ -20,8 +20,9 @@ from pathlib import Path
 import pytest
 
 from minicontainer.errors import Error, NotFound, Unsupported
+from minicontainer.image import debian
 from minicontainer.linux.long_programs import run_with_files
-from minicontainer.vm import debian, image, image_build, image_prune, initramfs, recipe
+from minicontainer.vm import image, image_build, image_prune, initramfs, recipe
 from minicontainer.vm.image import Image, obtain
 from minicontainer.vm.recipe import Recipe, standard
 from tests.linux.test_long_programs import wait_until_dead
@@ -302,10 +303,11 @@ def test_a_user_without_subordinate_ids_gets_one_line(tmp_path: Path) -> None:
 
 KILLED = """
 import sys
-from minicontainer.vm import debian, image, image_build
+from minicontainer.image import debian
+from minicontainer.vm import image, image_build
 from minicontainer.vm.recipe import Recipe
 Recipe.command = lambda self, tar, seal=None: ["sh", "-c", "echo $(readlink /proc/self) >&2; exec sleep 1000"]
-image_build.STAGES = {}
+debian.STAGES = {}
 image_build.check_machine = lambda directory: None
 start = debian.run_with_files
 def run(command, *, tell, **more):

@@ -1,0 +1,1 @@
+"""A sample project: people register, log in, and see who is there."""

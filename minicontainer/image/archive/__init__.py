@@ -1,0 +1,1 @@
+"""Images as one tar file: what docker save writes, and what skopeo calls oci-archive."""
