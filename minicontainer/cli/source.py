@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import posix
 
+from minicontainer.errors import NotFound
 from minicontainer.image.chain import directories
 from minicontainer.image.store.leases import lease
 from minicontainer.image.store.lookup import resolve
@@ -54,6 +55,8 @@ def find_image(name: str) -> Source:
         found = obtain(root, name)
     source = Source()
     source.manifest, source.diff_ids, config = found
+    if not source.diff_ids:
+        raise NotFound(f"{name}: the image has no layers, and so no program that could run")
     source.layers = directories(root, source.diff_ids)
     source.config = config.get("config") or {}
     return source

@@ -38,6 +38,12 @@ def output(*words: str) -> str:
     return done.stdout
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _image() -> None:
+    """Let the image be there: making it at its first use is told on standard error."""
+    subprocess.run([COMMAND, "run", "busybox", "true"], check=True, timeout=TIMEOUT)
+
+
 @pytest.fixture
 def directory(tmp_path: Path) -> Iterator[Path]:
     made = tmp_path / "root file system"

@@ -35,6 +35,12 @@ KILLED = re.compile(
 GREEDY = ("tail", "/dev/zero")  # one line without an end, all of it kept
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _image() -> None:
+    """Let the image be there: making it at its first use is told on standard error."""
+    subprocess.run([COMMAND, "run", "busybox", "true"], check=True, timeout=TIMEOUT)
+
+
 def mini(*words: str) -> subprocess.CompletedProcess[str]:
     """Run a container to its end."""
     return subprocess.run(

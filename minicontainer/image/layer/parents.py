@@ -36,6 +36,7 @@ class Parents:
     def __init__(self, root: int, make: MakeDirectory) -> None:
         """Begin in `root`; `make(parent, name, path)` makes a directory that has no entry, and opens it."""
         self._root, self._make = root, make
+        self._top = os.readlink(b"/proc/self/fd/%d" % root).rstrip(b"/") + b"/"
         self._open: dict[bytes, int] = {}
         self._stale = False
         self._most = max(8, min(MOST_OPEN, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4))
@@ -79,6 +80,14 @@ class Parents:
                 return None
             self._open[name] = folder
         return folder
+
+    def true_name(self, folder: int, name: bytes) -> bytes:
+        """Name an open directory without the links on the way to it, which may be replaced yet."""
+        try:
+            place = os.readlink(b"/proc/self/fd/%d" % folder)
+        except OSError:  # it is deeper than a path is long: then the archive's own name has to do
+            return name
+        return place.removeprefix(self._top) if place.startswith(self._top) else name
 
     def _try(self, name: bytes, usual: tuple[int, ...] = MISSING) -> int:
         path = name.decode("utf-8", "surrogateescape") or "/"

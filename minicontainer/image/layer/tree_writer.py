@@ -137,8 +137,9 @@ class TreeWriter:
         path = b"/".join(components(member.name))
         self._parents.keep(path, folder)
         self._whiteouts.added(folder)
-        self.implied.pop(path, None)
-        self._directories.remember(folder, path, member)
+        place = self._parents.true_name(folder, path)
+        self.implied.pop(place, None)
+        self._directories.remember(folder, place, member)
 
     def _settle_root(self, member: Member) -> None:
         if member.kind != DIRECTORY:
@@ -214,7 +215,7 @@ class TreeWriter:
             folder = self._whiteouts.make_directory(parent, name)
         except FileExistsError:
             raise Refused(f"{shown(path)} is not a directory, or leads to none") from None
-        self.implied[path] = None
+        self.implied[self._parents.true_name(folder, path)] = None
         self._metadata.apply_default(folder)
         return folder
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -313,6 +314,15 @@ def test_directory_times_are_those_of_their_entries_whatever_comes_later(tmp_pat
     unpack_entries(tmp_path / "tree", ROOT, directory("d/", mtime=5, nanoseconds=7), file("d/a"), file("b"))
     tree = read_tree(tmp_path / "tree")
     assert (tree[b"d"].mtime, tree[b"."].mtime) == (5 * 10**9 + 7, YEAR_2020 * 10**9)
+
+
+def test_a_directory_that_was_made_through_a_link_gets_what_it_should_when_the_link_is_gone(
+    tmp_path: Path,
+) -> None:
+    through = directory("l/e/", mode=0o751, mtime=7)
+    unpack_entries(tmp_path / "tree", directory("d/"), symlink("l", "d"), through, file("l"))
+    made = (tmp_path / "tree" / "d" / "e").stat()
+    assert (stat.S_IMODE(made.st_mode), made.st_mtime) == (0o751, 7)
 
 
 def test_a_directory_that_was_removed_again_gets_nothing(tmp_path: Path) -> None:
