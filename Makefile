@@ -35,10 +35,10 @@ format: ## let ruff write the style
 	.venv/bin/ruff check --fix-only --quiet
 	.venv/bin/ruff format
 
-peers: ## get the real crun, runc, podman and containerd to compare with, into .peers (nothing is installed)
+peers: ## get the real runc, podman, docker, skopeo and others to compare with, into .peers (nothing is installed)
 	$(PYTHON) -m tests.peers.get $(PEERS)
 
-bench: ## compare speed and memory with the peers, side by side in one run
+bench: ## compare speed and memory with the peers, side by side in one run (ARGS=images or runtimes: only these)
 	$(AS_ROOT) $(PYTHON) -m benchmarks $(ARGS)
 
 soak: ## run the tests with all their repetitions

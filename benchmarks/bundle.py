@@ -10,6 +10,7 @@ from pathlib import Path
 
 from minicontainer.cli.config import CAPABILITIES, Wanted, config_text
 from minicontainer.cli.options import COMMANDS
+from minicontainer.cli.users import User
 from minicontainer.oci.docker_profile import default_seccomp
 
 BUSYBOX = Path("/bin/busybox")
@@ -31,8 +32,9 @@ def make_bundle(place: Path, rootfs: Path, *args: str, cgroup: str = "") -> Path
     release = os.uname().release.split(".")
     kernel = (int(release[0]), int(release[1].split("-")[0]))
     seccomp = default_seccomp(CAPABILITIES, platform.machine(), kernel)
-    wanted = Wanted("bench", str(rootfs), COMMANDS["run"].nothing_given() | {"command": list(args)})
-    config = json.loads(config_text(wanted, json.dumps(seccomp), False))
+    values = COMMANDS["run"].nothing_given() | {"command": list(args)}
+    wanted = Wanted("bench", str(rootfs), values, image={})
+    config = json.loads(config_text(wanted, User(0, 0, []), json.dumps(seccomp), False))
     config["linux"].pop("cgroupsPath", None)
     if cgroup:
         config["linux"]["cgroupsPath"] = cgroup

@@ -58,7 +58,7 @@ def start(argv: Sequence[str], directory: str | None = None) -> int:
         os.chdir(directory)
     try:
         null = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1)]
-        return os.posix_spawn(argv[0], list(argv), os.environ, file_actions=null)
+        return os.posix_spawnp(argv[0], list(argv), os.environ, file_actions=null)
     finally:
         os.chdir(here)
 

@@ -35,6 +35,13 @@ def peer(name: str) -> Path | None:
     return None
 
 
+def peer_program(name: str) -> Path:
+    """Find a peer that a test has demanded; a missing one is an error, never a skip."""
+    program = peer(name)
+    assert program, f"no {name}: make peers, and mark the test requires('peer:{name}')"
+    return program
+
+
 def kind_of(binary: Path) -> str:
     """Give "runc", "crun" or "ours"."""
     return next((kind for kind in ("runc", "crun") if kind in binary.name), "ours")

@@ -20,13 +20,17 @@ from pathlib import Path
 from tests.peers import FOLDERS, peers_directory
 
 SUITE = "sid"
-PACKAGES = ("crun", "runc", "podman", "conmon", "netavark", "aardvark-dns", "catatonit", "containerd")
+PACKAGES = (
+    *("crun", "runc", "podman", "conmon", "netavark", "aardvark-dns", "catatonit", "containerd"),
+    *("docker.io", "docker-cli", "docker-registry", "pigz", "skopeo", "umoci"),
+)
 PROGRAMS = (
     *("crun", "runc", "podman", "rootlessport", "conmon", "netavark", "aardvark-dns", "catatonit"),
     *("containerd", "containerd-shim-runc-v2", "ctr"),
+    *("dockerd", "docker", "docker-proxy", "tini-static", "pigz", "docker-registry", "skopeo", "umoci"),
 )
 UNWANTED = ("doc", "man", "locale", "info", "bash-completion", "fish", "zsh")
-SHOWN_AT_THE_END = ("crun", "runc", "podman", "containerd")
+SHOWN_AT_THE_END = ("crun", "runc", "podman", "containerd", "docker", "docker-registry", "skopeo", "umoci")
 STAMP = "minicontainer-peers"
 
 
@@ -41,7 +45,7 @@ def main(arguments: list[str]) -> int:
         if not is_ready(target):
             make(target)
         for name in SHOWN_AT_THE_END:
-            sys.stdout.write(f"{name:12}{version(target, name)}\n")
+            sys.stdout.write(f"{name:16}{version(target, name)}\n")
     except PeersError as problem:
         sys.stderr.write(f"peers: {problem}\n")
         return 1
@@ -121,9 +125,9 @@ def patch(folder: Path, target: Path) -> None:
         if not needs_a_loader(program):
             continue
         interpreter = target / loader.relative_to(folder)
-        rpath = target / libraries.relative_to(folder)
+        rpath = ":".join(str(target / place.relative_to(folder)) for place in (libraries, libraries.parent))
         # Two calls and in this order: else patchelf 0.18 (Debian 13) writes a podman that dies of SIGSEGV.
-        for change in (("--force-rpath", "--set-rpath", str(rpath)), ("--set-interpreter", str(interpreter))):
+        for change in (("--force-rpath", "--set-rpath", rpath), ("--set-interpreter", str(interpreter))):
             run(["patchelf", *change, str(program)], f"patching {program.name} failed")
 
 

@@ -1,10 +1,11 @@
 """A room of the machine where container engines may make a mess: what they leave is gone with it.
 
-Engines keep locks in /dev/shm, states and network namespaces under /run, networks under /etc, bridges and nft
-rules in their network namespace, and a mount for each container. A room is a mount and a network namespace
-held by one process, with its own /run, /dev/shm and /etc (an overlay) and, on a hybrid host, the "v2 only"
-view. Commands enter it with nsenter. Only cgroups and processes are the machine's own: the room knows which
-cgroups were there before, and finds its processes by the namespaces that they or their parents are in.
+Engines keep locks in /dev/shm, states and network namespaces under /run, networks under /etc, caches under
+/var/lib, bridges and nft rules in their network namespace, and a mount for each container. A room is a mount
+and a network namespace held by one process, with its own /run, /dev/shm, /etc and /var/lib (overlays), and on
+a hybrid host the "v2 only" view. Commands enter it with nsenter. Cgroups and processes are the machine's, and
+the network, too, where engines are to share its loopback. The room knows which cgroups were there before, and
+finds its processes by the namespaces that they or their parents are in.
 
     pytest --- stdin --> cat (holds mnt + net) <-- nsenter -- podman, containerd, ctr ...
 See mount_namespaces(7), nsenter(1), unshare(1), cgroups(7).
@@ -27,8 +28,11 @@ set -e
 mount --make-rprivate /
 for place in /run /dev/shm; do mount -t tmpfs -o mode=1777 room "$place"; done
 chmod 755 /run
-mkdir /run/etc /run/etc/upper /run/etc/work
-mount -t overlay -o lowerdir=/etc,upperdir=/run/etc/upper,workdir=/run/etc/work room /etc
+for place in /etc /var/lib; do
+    own=/run/room$place
+    mkdir -p "$own/upper" "$own/work"
+    mount -t overlay -o "lowerdir=$place,upperdir=$own/upper,workdir=$own/work" room "$place"
+done
 ip link set lo up
 echo ready
 exec cat
@@ -38,16 +42,17 @@ exec cat
 class Room:
     """A mount and a network namespace that live until `close()`, or until the test process itself is gone."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, own_network: bool = True) -> None:
         self._cgroups_before = set(cgroups())
-        holder = in_v2_view(["unshare", "--mount", "--net", "sh", "-c", FURNISH])
+        self._flags = {"mnt": "--mount"} | ({"net": "--net"} if own_network else {})
+        holder = in_v2_view(["unshare", *self._flags.values(), "sh", "-c", FURNISH])
         self._holder = subprocess.Popen(holder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self._holder.stdout is not None
         assert self._holder.stdout.readline() == "ready\n", "the room could not be furnished"
 
     def argv(self, command: Iterable[str | Path]) -> list[str]:
         """Wrap a command so that it runs in the room; its working directory is the room's root."""
-        enter = ["nsenter", "--target", str(self._holder.pid), "--mount", "--net"]
+        enter = ["nsenter", "--target", str(self._holder.pid), *self._flags.values()]
         return [*enter, *(str(word) for word in command)]
 
     def run(self, *command: str | Path, text: str = "") -> str:
@@ -64,15 +69,19 @@ class Room:
         """Read a file as the room sees it."""
         return self.run("cat", path)
 
+    def seen(self, path: str | Path) -> Path:
+        """Give the way from outside to a place in the room."""
+        return Path(f"/proc/{self._holder.pid}/root", str(path).lstrip("/"))
+
     def namespaces(self, kinds: Iterable[str]) -> dict[str, str | None]:
         """Name the namespaces that a command in the room has."""
         return {kind: namespace(self._holder.pid, kind) for kind in kinds}
 
     def processes(self) -> dict[int, str]:
         """Find the living processes of the room, the holder apart, with their command lines."""
-        ours = {namespace(self._holder.pid, kind) for kind in ("mnt", "net")}
+        ours = {namespace(self._holder.pid, kind) for kind in self._flags}
         parents = {int(entry.name): parent_of(int(entry.name)) for entry in Path("/proc").glob("[0-9]*")}
-        found = {pid for pid in parents if {namespace(pid, "mnt"), namespace(pid, "net")} & ours}
+        found = {pid for pid in parents if {namespace(pid, kind) for kind in self._flags} & ours}
         while children := {pid for pid, parent in parents.items() if parent in found} - found:
             found |= children
         return {pid: line for pid in found - {self._holder.pid} if (line := command_line(pid))}

@@ -1,0 +1,1 @@
+"""Pulling, pushing and storing beside real tools: docker-registry, skopeo, umoci, podman, docker."""
