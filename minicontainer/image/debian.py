@@ -19,14 +19,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from minicontainer.errors import Unsupported
+from minicontainer.image.epoch import ENVIRONMENT
 from minicontainer.linux import programs
 from minicontainer.linux.long_programs import ProgramFailedError, run_with_files
 
-# What every file says of its age that is younger: the same packages then make the same bytes.
-EPOCH = 1_735_689_600  # 2025-01-01
-# For mmdebstrap and the packages' own scripts. A kernel needs no initramfs of theirs: guests have ours.
-ENVIRONMENT = {"SOURCE_DATE_EPOCH": str(EPOCH), "INITRD": "No"}
-LEFT_OUT = ("man", "doc", "doc-base", "locale", "info", "lintian")  # below /usr/share
 # What mmdebstrap says when it begins something that takes a while, and what we say then.
 STAGES = {
     "running apt-get update": "reading Debian's lists of packages",

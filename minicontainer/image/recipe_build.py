@@ -21,7 +21,7 @@ from minicontainer.errors import Conflict, Error, NotFound
 from minicontainer.image import recipe as recipes
 from minicontainer.image import reference
 from minicontainer.image.assemble import Layer, add_layer, assemble, layers_of
-from minicontainer.image.debian import EPOCH
+from minicontainer.image.epoch import EPOCH
 from minicontainer.image.layer.limits import Limits
 from minicontainer.image.layer.tree_diff import diff_trees
 from minicontainer.image.progress import Nobody

@@ -19,7 +19,8 @@ from pathlib import Path
 from shlex import quote
 
 from minicontainer.errors import Error, Unsupported
-from minicontainer.image.debian import LEFT_OUT, complaint, meanings, mmdebstrap
+from minicontainer.image.debian import complaint, meanings, mmdebstrap
+from minicontainer.image.epoch import LEFT_OUT
 from minicontainer.image.recipe import Folder, Recipe
 from minicontainer.linux.long_programs import ProgramFailedError
 from minicontainer.linux.programs import PATH

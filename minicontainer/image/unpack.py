@@ -24,6 +24,7 @@ from minicontainer.image.layer.pipeline import flow
 from minicontainer.image.layer.record import Record
 from minicontainer.image.progress import Observer
 from minicontainer.image.store.images import Image
+from minicontainer.image.store.ingest import NO_ROOM
 from minicontainer.image.store.store import Store
 from minicontainer.image.workers import work_through
 from minicontainer.linux.namespaces import in_user_namespace
@@ -78,6 +79,10 @@ def unpack_layer(store: Store, layer: Layer, pieces: Iterable[bytes], limits: Li
                     pass
             else:
                 _fill(new, layer, pieces, limits)
+    except LayerError as problem:
+        if isinstance(problem.__cause__, OSError) and problem.__cause__.errno in NO_ROOM:
+            problem.hint = f"there is no room left in {store.root}; minicontainer image prune may make some"
+        raise
     except OSError as problem:
         raise Error(f"cannot unpack layer {layer.blob.digest}: {problem.strerror}") from problem
 

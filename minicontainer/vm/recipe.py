@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from minicontainer.errors import Unsupported
-from minicontainer.image.debian import ENVIRONMENT, EPOCH, LEFT_OUT
+from minicontainer.image.epoch import ENVIRONMENT, EPOCH, LEFT_OUT
 
 SUITE = "trixie"
 # The machine's name in uname(2) -> Debian's name of the architecture. Those that the guest's drivers fit.

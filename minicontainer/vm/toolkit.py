@@ -22,7 +22,7 @@ from pathlib import Path
 
 import minicontainer
 from minicontainer.errors import NotFound
-from minicontainer.image.debian import EPOCH
+from minicontainer.image.epoch import EPOCH
 from minicontainer.image.recipe import directory
 
 PACKAGE = Path(minicontainer.__path__[0])

@@ -46,6 +46,13 @@ BOOTSTRAP = (
 )
 
 
+# What the script may import: there is no more than Python yet.
+ASKED = (
+    *("__init__.py", "errors.py", "image/__init__.py", "image/epoch.py"),
+    *("vm/__init__.py", "vm/recipe.py", "vm/seal.py"),
+)
+
+
 class Machine:
     """A place with the stand-ins, and a copy of what the script needs of the checkout."""
 
@@ -60,8 +67,8 @@ class Machine:
         for name, text in STAND_INS.items():
             self.write(place / "sbin" / name, f"#!/bin/sh\n{text.format(place=place)}\n")
         package = place / "checkout" / "minicontainer"
-        (package / "vm").mkdir(parents=True)
-        for name in ("__init__.py", "errors.py", "vm/__init__.py", "vm/recipe.py", "vm/seal.py"):
+        for name in ASKED:
+            (package / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(CHECKOUT / "minicontainer" / name, package / name)
         shutil.copytree(GUEST, package / "vm" / "guest")
         self.write(package / "launcher.sh", LAUNCHER.format(place=place))

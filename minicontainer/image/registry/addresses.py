@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from minicontainer.image.registry.errors import UnsafeError, plain
 
 PORTS = {"http": 80, "https": 443}
+NAMES_OF_THIS_MACHINE = {"localhost", "127.0.0.1", "::1"}
 
 
 class Origin(NamedTuple):
@@ -60,6 +61,11 @@ def is_loopback(host: str) -> bool:
     """Tell whether a host is this machine by its very name."""
     found = address(host)
     return found.is_loopback or found.is_unspecified if found else host == "localhost"
+
+
+def are_one_host(one: str, other: str) -> bool:
+    """Tell whether two hosts are the same by their names, of which this machine has three."""
+    return one == other or {one, other} <= NAMES_OF_THIS_MACHINE
 
 
 class Nearness(IntEnum):

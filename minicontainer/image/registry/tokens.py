@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from minicontainer.errors import SpecError
-from minicontainer.image.registry.addresses import Nearness, Origin, nearness, origin
+from minicontainer.image.registry.addresses import Nearness, Origin, are_one_host, nearness, origin
 from minicontainer.image.registry.errors import ContentError, UnsafeError, failure
 from minicontainer.image.registry.transport import Request
 from minicontainer.oci import json_text
@@ -67,7 +67,7 @@ def check_realm(realm: str, registry: Origin, insecure: bool) -> Origin:
     """
     service = origin(realm)
     if service.scheme == "http" and not (
-        service.host == registry.host and (registry.scheme == "http" or insecure)
+        are_one_host(service.host, registry.host) and (registry.scheme == "http" or insecure)
     ):
         raise UnsafeError(f"{registry} wants its tokens to be asked for over plain HTTP, at {service}")
     near, known = nearness(service.host), nearness(registry.host)

@@ -111,6 +111,7 @@ def test_a_full_disk_is_said_and_leaves_the_store_as_it_was(
     done = ours.call("pull", too_large)
     assert done.returncode == 1
     assert "No space left on device" in done.stderr
+    assert str(ours.root) in done.stderr
     assert "Traceback" not in done.stderr
     assert not ours.problems()
     assert ours.tree(small) == tree

@@ -284,6 +284,10 @@ def test_which_token_service_a_registry_may_name(realm: str, right: bool) -> Non
 @pytest.mark.parametrize(
     ("registry", "realm", "insecure", "right"),
     [
+        (Origin("http", "127.0.0.1", 5000), "http://localhost:5001/token", False, True),
+        (Origin("http", "localhost", 5000), "http://127.0.0.1:5001/token", False, True),
+        (Origin("http", "127.0.0.1", 5000), "http://127.0.0.2:5001/token", False, False),
+        (Origin("https", "localhost", 5000), "http://127.0.0.1:5001/token", False, False),
         (NEAR, "http://127.0.0.1:5001/token", False, True),
         (NEAR, "http://127.0.0.2:5001/token", False, False),
         (NEAR, "http://auth.example/token", False, False),
