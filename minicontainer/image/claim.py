@@ -38,14 +38,28 @@ def claimed(place: Path) -> Iterator[Path | None]:
 def _locked(new: Path, place: Path) -> int | None:
     """Make the directory `new`, empty and locked by us; None when there is a `place` by now."""
     while not place.exists():
-        new.mkdir(mode=0o700, exist_ok=True)
-        lock = os.open(new, os.O_RDONLY | os.O_DIRECTORY)
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock = _open_locked(new)
+        if lock is None:
+            continue
         if _is_still(new, lock):
             _empty(new)
-            return lock
-        os.close(lock)  # it was renamed or removed while we waited
+            if not place.exists():
+                return lock
+            new.rmdir()  # ours: somebody's was renamed between our two looks at `place`
+        os.close(lock)  # or it was renamed or removed while we waited
     return None
+
+
+def _open_locked(new: Path) -> int | None:
+    """Open the directory, made if it is missing, and lock it; None when it is renamed meanwhile."""
+    with contextlib.suppress(FileExistsError):
+        new.mkdir(mode=0o700)
+    try:
+        lock = os.open(new, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return None
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    return lock
 
 
 def _empty(directory: Path) -> None:

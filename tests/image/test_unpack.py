@@ -90,8 +90,11 @@ def test_of_several_who_unpack_the_same_at_once_one_does_and_all_get_their_piece
                     given[0] += len(piece)  # noqa: B023
                     yield piece
 
-            unpack_layer(store, described(blob), counted(), Limits())
-            os._exit(0 if given[0] == len(blob) else 1)
+            try:
+                unpack_layer(store, described(blob), counted(), Limits())
+                os._exit(0 if given[0] == len(blob) else 1)
+            finally:
+                os._exit(2)
         children.append(pid)
     for end in go:
         os.close(end)
