@@ -20,7 +20,7 @@ from minicontainer.cli.scratch import lay_writable_layer, take_own_mount_table
 from minicontainer.cli.source import Source, find_image
 from minicontainer.cli.users import find_user
 from minicontainer.errors import Error, NotFound, Unsupported
-from minicontainer.linux.paths import S_IFDIR, S_IFMT
+from minicontainer.linux.paths import S_IFDIR, S_IFMT, exists
 from minicontainer.runtime.command_create import run_container
 from minicontainer.runtime.interpreter import protect_interpreter
 from minicontainer.runtime.lifecycle import CreateRequest
@@ -96,15 +96,6 @@ def existing_directory(path: str) -> str:
     if kind != S_IFDIR:
         raise NotFound(f"--rootfs {path}: Not a directory")
     return path if path[:1] == "/" else f"{posix.getcwd()}/{path}"
-
-
-def exists(path: str) -> bool:
-    """Tell whether something is there."""
-    try:
-        posix.stat(path)
-    except FileNotFoundError:
-        return False
-    return True
 
 
 def check_name(name: str) -> None:

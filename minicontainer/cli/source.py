@@ -8,13 +8,12 @@ See docs/images.md; docker-run(1), "--pull".
 
 from __future__ import annotations
 
-import posix
-
 from minicontainer.errors import NotFound
 from minicontainer.image.chain import directories
 from minicontainer.image.store.leases import lease
 from minicontainer.image.store.lookup import resolve
 from minicontainer.image.store.place import default_root, layer_path
+from minicontainer.linux.paths import exists
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ def find_image(name: str) -> Source:
     """Find an image, made or pulled if it is not here, with all its layers unpacked. Raises Error."""
     root = default_root()
     found = resolve(root, name)
-    if found is None or not all([is_there(layer_path(root, layer)) for layer in found[1]]):
+    if found is None or not all([exists(layer_path(root, layer)) for layer in found[1]]):
         from minicontainer.launch import reach_libraries
 
         reach_libraries()
@@ -60,12 +59,3 @@ def find_image(name: str) -> Source:
     source.layers = directories(root, source.diff_ids)
     source.config = config.get("config") or {}
     return source
-
-
-def is_there(path: str) -> bool:
-    """Tell whether something is there."""
-    try:
-        posix.stat(path)
-    except FileNotFoundError:
-        return False
-    return True

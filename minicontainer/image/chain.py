@@ -12,6 +12,7 @@ from __future__ import annotations
 import posix
 
 from minicontainer.image.store.place import layer_path
+from minicontainer.linux.paths import exists
 from minicontainer.oci.sha256 import sha256
 
 TYPE_CHECKING = False
@@ -62,12 +63,3 @@ def seen(layers: list[str]) -> list[str]:
         if OPAQUE & {*posix.listxattr(layer)}:
             return layers[: number + 1]
     return layers
-
-
-def exists(path: str) -> bool:
-    """Tell whether there is something at a path."""
-    try:
-        posix.stat(path)
-    except FileNotFoundError:
-        return False
-    return True

@@ -93,10 +93,7 @@ def _fill(new: Path, layer: Layer, pieces: Iterable[bytes], limits: Limits) -> N
     computed = hasher(layer.diff_id)
 
     def unpacked(pieces: Iterator[bytes]) -> Iterator[bytes]:
-        decompress = decompressor(limits, f"layer {layer.blob.digest}")
-        for piece in pieces:
-            yield from decompress.feed(piece)
-        yield from decompress.finish()
+        return tar_of(layer, pieces, limits)
 
     def hashed(pieces: Iterator[bytes]) -> Iterator[bytes]:
         for piece in pieces:
@@ -111,9 +108,23 @@ def _fill(new: Path, layer: Layer, pieces: Iterable[bytes], limits: Limits) -> N
             made = extractor.finish()
     finally:
         os.close(root)
-    if computed.hexdigest() != split_digest(layer.diff_id)[1]:
+    check_tar(layer, computed.hexdigest())
+    Record(made.size, made.entries, made.implied).write(new)
+
+
+def tar_of(layer: Layer, pieces: Iterable[bytes], limits: Limits) -> Iterator[bytes]:
+    """Decompress a layer's blob. Raises LayerError."""
+    decompress = decompressor(limits, f"layer {layer.blob.digest}")
+    for piece in pieces:
+        yield from decompress.feed(piece)
+    yield from decompress.finish()
+
+
+def check_tar(layer: Layer, digits: str) -> None:
+    """Compare a tar's digest with the one that the image names. Raises LayerError."""
+    algorithm, named = split_digest(layer.diff_id)
+    if digits != named:
         raise LayerError(
-            f"layer {layer.blob.digest}: its tar has the digest {computed.name}:{computed.hexdigest()}, "
+            f"layer {layer.blob.digest}: its tar has the digest {algorithm}:{digits}, "
             f"but the image's configuration says {layer.diff_id}"
         )
-    Record(made.size, made.entries, made.implied).write(new)

@@ -10,22 +10,18 @@ See image-spec layer.md, "Applying Changesets"; umoci-unpack(1).
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 from minicontainer.errors import Conflict, Error
-from minicontainer.image.layer.compression import decompressor
-from minicontainer.image.layer.errors import LayerError
 from minicontainer.image.layer.extract import Extractor
 from minicontainer.image.layer.limits import Limits
 from minicontainer.image.progress import Nobody
 from minicontainer.image.store.images import Image
 from minicontainer.image.store.removal import remove_tree
 from minicontainer.image.store.store import Store
-from minicontainer.image.unpack import read_blob
+from minicontainer.image.unpack import Layer, check_tar, read_blob, tar_of
 from minicontainer.linux.namespaces import in_user_namespace
-from minicontainer.oci.digest import hasher, split_digest
-from minicontainer.oci.image import Descriptor
+from minicontainer.oci.digest import hasher
 
 
 def unpack_tree(store: Store, image: Image, place: Path, limits: Limits) -> None:
@@ -40,7 +36,7 @@ def unpack_tree(store: Store, image: Image, place: Path, limits: Limits) -> None
         root = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             for blob, diff_id in zip(image.manifest.layers, image.diff_ids, strict=True):
-                _apply(root, store, blob, diff_id, limits)
+                _apply(root, store, Layer(blob, diff_id), limits)
         finally:
             os.close(root)
     except BaseException as problem:
@@ -50,19 +46,11 @@ def unpack_tree(store: Store, image: Image, place: Path, limits: Limits) -> None
         raise
 
 
-def _apply(root: int, store: Store, blob: Descriptor, diff_id: str, limits: Limits) -> None:
-    computed, confined = hasher(diff_id), in_user_namespace()
-    with Extractor(root, blob.digest, limits=limits, userxattr=confined, overlay=False) as extractor:
-        for piece in _tar_of(store, blob, limits):
+def _apply(root: int, store: Store, layer: Layer, limits: Limits) -> None:
+    computed, confined = hasher(layer.diff_id), in_user_namespace()
+    with Extractor(root, layer.blob.digest, limits=limits, userxattr=confined, overlay=False) as extractor:
+        for piece in tar_of(layer, read_blob(store, layer.blob, Nobody()), limits):
             computed.update(piece)
             extractor.feed(piece)
         extractor.finish()
-    if computed.hexdigest() != split_digest(diff_id)[1]:
-        raise LayerError(f"layer {blob.digest}: its tar is not the one that the image's configuration names")
-
-
-def _tar_of(store: Store, blob: Descriptor, limits: Limits) -> Iterator[bytes]:
-    decompress = decompressor(limits, f"layer {blob.digest}")
-    for piece in read_blob(store, blob, Nobody()):
-        yield from decompress.feed(piece)
-    yield from decompress.finish()
+    check_tar(layer, computed.hexdigest())

@@ -58,6 +58,15 @@ def open_in_root(root: int, path: str, flags: int = O_PATH) -> int:
     return openat2(root, path, flags)
 
 
+def exists(path: str) -> bool:
+    """Tell whether a path of our own leads anywhere."""
+    try:
+        posix.stat(path)
+    except FileNotFoundError:
+        return False
+    return True
+
+
 def exists_in_root(root: int, path: str) -> bool:
     """Tell whether `path` leads anywhere inside the root."""
     fd = try_openat2(root, path, O_PATH)
