@@ -240,7 +240,7 @@ def write_initramfs(path: Path) -> None:
     place = path.parent
     order = (place / "modules" / "order").read_text().split()
     modules = {name: (place / "modules" / name).read_bytes() for name in order}
-    beside = path.with_name(f"initramfs.{os.getpid()}")
+    beside = path.with_name(f"initramfs.{os.urandom(8).hex()}")  # threads of one process write, too
     busybox = (place / "busybox").read_bytes()
     beside.write_bytes(initramfs.pack(busybox, modules, order, initramfs.guest_files()))
     beside.rename(path)

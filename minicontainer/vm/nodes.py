@@ -14,6 +14,7 @@ See the XDG Base Directory Specification; flock(2); unix(7) on why the runtime d
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
@@ -167,13 +168,17 @@ def runtime_home() -> Path:
     return Path(f"/tmp/minicontainer-vm-{os.getuid()}")  # noqa: S108 - `make` takes it only if it is ours
 
 
-def make(place: Path) -> None:
+def make(place: Path, tries: int = 16) -> None:
     """Make a directory for this user alone. Raises Error when it is somebody else's, or cannot be made."""
     try:
         place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        place.mkdir(mode=0o700, exist_ok=True)
+        with contextlib.suppress(FileExistsError):  # also one that another command removes at this moment
+            place.mkdir(mode=0o700)
         owners = {found.stat(follow_symlinks=False).st_uid for found in (place, place.parent)}
     except OSError as problem:
+        if tries and problem.errno == errno.ENOENT:
+            make(place, tries - 1)
+            return
         raise Error(f"cannot make {place}: {(problem.strerror or '').lower()}") from None
     if owners != {os.geteuid()}:
         raise Error(f"{place.parent} belongs to somebody else")
@@ -234,7 +239,10 @@ def seize(fleet: Fleet, wait: float = PATIENCE) -> int:
     end = time.monotonic() + wait
     while True:
         make(fleet.state)
-        fd = os.open(fleet.state, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fd = os.open(fleet.state, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
