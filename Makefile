@@ -23,7 +23,7 @@ test: ## run all tests, here and then in virtual machines (ARGS="-k masked" and 
 	echo "tests: $$((end - start)) s, of which the virtual machines took $$((end - middle)) s"
 
 pure: ## run the tests that need nothing of the machine
-	$(PYTHON) -m pytest -q -m "not requires" $(ARGS)
+	$(PYTHON) -m pytest -q -m "not requires" -n auto $(ARGS)
 
 lint: ## check style, types and who imports whom
 	.venv/bin/ruff check

@@ -439,6 +439,7 @@ def test_pauses_double_are_random_by_half_and_have_a_limit() -> None:
         ("٣", 0.5, 1),
         ("", 0.5, 1),
     ],
+    ids=["5", "3600", "400 digits", "in two hours", "two hours ago", "-5", "soon", "Arabic", "nothing"],
 )
 def test_a_server_may_ask_for_time_up_to_the_limit(asked: str, least: float, most: float) -> None:
     assert least <= Patience(Network(first_pause=1, longest_pause=8)).pause(1, asked) <= most
